@@ -1,0 +1,29 @@
+"""tournant keeps machine-learning models fresh in production.
+
+Names are exported lazily, so that importing the package costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tournant.sdk.client import Client
+    from tournant.sdk.fluent import log_metric, log_metrics, log_param, log_params, start_run
+
+__all__ = ["Client", "log_metric", "log_metrics", "log_param", "log_params", "start_run"]
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Client": "tournant.sdk.client",
+    "log_metric": "tournant.sdk.fluent",
+    "log_metrics": "tournant.sdk.fluent",
+    "log_param": "tournant.sdk.fluent",
+    "log_params": "tournant.sdk.fluent",
+    "start_run": "tournant.sdk.fluent",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tournant' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,1 @@
+"""The table of operations: one source for HTTP, OpenAPI and SDK."""

@@ -1,0 +1,65 @@
+"""Settings of a tournant process, and the only reader of the process environment."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Settings"]
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where things are and how to listen; flags win over `TOURNANT_*` variables, those over defaults.
+
+    `home` holds everything: metadata, content store, environments, gateway caches, logs.
+    """
+
+    home: Path
+    host: str = "127.0.0.1"
+    port: int = 5000
+    gateway_host: str = "127.0.0.1"
+    gateway_port: int = 8080
+    database: str = ""  # empty: SQLite in home
+    token: str = ""
+    webhooks: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def load(cls, **flags: object) -> "Settings":
+        """Combine flags (None is ignored) with the environment."""
+        environ = dict(os.environ)
+        given = {name: value for name, value in flags.items() if value is not None}
+        defaults: dict[str, object] = {
+            "home": environ.get("TOURNANT_HOME", ".tournant"),
+            "database": environ.get("TOURNANT_DATABASE", ""),
+            "token": environ.get("TOURNANT_TOKEN", ""),
+            "webhooks": tuple(filter(None, environ.get("TOURNANT_WEBHOOKS", "").split(","))),
+        }
+        merged = {**defaults, **given}
+        merged["home"] = Path(str(merged["home"])).expanduser().resolve()
+        return cls(**merged, environ=environ)  # type: ignore[arg-type]
+
+    @property
+    def database_url(self) -> str:
+        """The metadata's SQLAlchemy URL."""
+        return self.database or f"sqlite:///{self.home / 'metadata.db'}"
+
+    @property
+    def public(self) -> bool:
+        """Whether someone on another machine could reach a port."""
+        return self.host not in LOOPBACK or self.gateway_host not in LOOPBACK
+
+    @property
+    def platform_python(self) -> str:
+        """The platform interpreter's `major.minor`."""
+        return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+    def child_environ(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Give the environment variables for a child process: ours, less what would leak tournant's own Python into it."""
+        dropped = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "TOURNANT_TOKEN")
+        kept = {name: value for name, value in self.environ.items() if name not in dropped}
+        return {**kept, **(extra or {})}

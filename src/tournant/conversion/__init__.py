@@ -1,0 +1,1 @@
+"""Model to ONNX, behind a parity gate."""

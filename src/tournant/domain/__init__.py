@@ -1,0 +1,1 @@
+"""Frozen values and pure decisions: no I/O, no clock, no framework."""

@@ -1,0 +1,127 @@
+"""Registered models, their versions, signatures and conversions."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+__all__ = [
+    "Column",
+    "ColumnType",
+    "Conversion",
+    "ConversionStatus",
+    "ModelAlias",
+    "ModelVersion",
+    "Output",
+    "RegisteredModel",
+    "Signature",
+]
+
+Scalar = str | int | float | bool | None
+
+
+class ColumnType(StrEnum):
+    """The type of an input column."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One input column. A `nullable` column takes null (a missing value: NaN for numbers, "" for strings)."""
+
+    name: str
+    type: ColumnType
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What a prediction is.
+
+    `kind` is `probability` (of the last of two `classes`), `probabilities` (one a class), or `number`.
+    """
+
+    kind: str = "number"
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """The named columns a model takes, in order, and what it gives."""
+
+    inputs: tuple[Column, ...]
+    output: Output = field(default_factory=Output)
+
+
+class ConversionStatus(StrEnum):
+    """Whether the converted model may be used in place of the original."""
+
+    SUCCESSFUL = "successful"
+    REJECTED = "rejected"  # converted, but its predictions differ by more than the tolerance
+    FAILED = "failed"  # the converter gave up
+    NATIVE = "native"  # the model was registered as ONNX
+    SKIPPED = "skipped"  # the flavor has no converter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """The outcome of converting a model version to ONNX and comparing it with the original (parity)."""
+
+    status: ConversionStatus
+    digest: str = ""  # of the .onnx file in the content store
+    max_difference: float | None = None
+    tolerance: float | None = None
+    rows: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredModel:
+    """A named series of model versions."""
+
+    name: str
+    created_at: float
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion:
+    """One immutable version of a registered model, with all that is needed to serve and recreate it.
+
+    `id` is `name@number`; `digest` that of the model folder's tree; `entry` the model file inside it; `predict` the
+    method that gives the prediction (`predict_proba` or `predict`); `example` rows of named input columns.
+    """
+
+    id: str
+    model: str
+    number: int
+    digest: str
+    flavor: str
+    entry: str
+    predict: str
+    signature: Signature
+    example: tuple[dict[str, Scalar], ...]
+    environment: str
+    conversion: Conversion
+    created_at: float
+    run: str = ""
+    code: str = ""
+    commit: str = ""
+    datasets: tuple[str, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+    reference: str = ""  # digest of the Parquet with sampled reference rows (inputs, label, event_time)
+    actor: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAlias:
+    """A movable name for a model version, such as `champion`."""
+
+    model: str
+    alias: str
+    version: int
+    moved_at: float
+    actor: str = ""

@@ -1,0 +1,159 @@
+"""Rollouts: the strategy, the state, what was observed, and (in `decide`) what to do next."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+__all__ = [
+    "Gate",
+    "GateVerdict",
+    "Observation",
+    "Phase",
+    "Rollout",
+    "RolloutDecision",
+    "RolloutStrategy",
+    "Verdict",
+]
+
+
+class Phase(StrEnum):
+    """Where a rollout is. The last four are final."""
+
+    PENDING = "pending"  # gateways load the candidate
+    WARMING = "warming"  # self-test and latency gate on replayed requests
+    SHADOW = "shadow"
+    CANARY = "canary"
+    PROMOTED = "promoted"
+    FAILED = "failed"
+    INCONCLUSIVE = "inconclusive"
+    ABORTED = "aborted"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more happens to the rollout."""
+        return self in (Phase.PROMOTED, Phase.FAILED, Phase.INCONCLUSIVE, Phase.ABORTED)
+
+
+class Verdict(StrEnum):
+    """What the evidence says of a gate, or of a step's gates together."""
+
+    WAITING = "waiting"
+    SUCCESSFUL = "successful"
+    FAILED = "failed"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutStrategy:
+    """How a candidate becomes stable.
+
+    `canary_percents` are the canary steps' weights. A step is held for `hold_seconds` of business time and until
+    `minimum_requests` of the candidate (and, when labels are judged, `minimum_labels` pairs) are seen; after
+    `limit_seconds` in one step without a verdict the rollout is inconclusive. Limits are on candidate minus stable.
+    """
+
+    shadow: bool = True
+    shadow_hold_seconds: float = 0.0
+    canary_percents: tuple[float, ...] = (5.0, 25.0, 50.0)
+    hold_seconds: float = 0.0
+    limit_seconds: float = 30 * 86_400.0
+    minimum_requests: int = 200
+    minimum_labels: int = 0  # 0: loss is not judged
+    alpha: float = 0.05
+    max_error_increase: float = 0.01
+    max_loss_increase: float = 0.02
+    max_score_shift: float = 0.25
+    warmup_requests: int = 50
+    automatic: bool = True  # False: each promotion to a higher weight waits for `promote`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """One check's numbers against its limit. `difference`, `lower`, `upper` are candidate minus stable, anytime-valid."""
+
+    name: str
+    verdict: Verdict
+    stable: float | None = None
+    candidate: float | None = None
+    difference: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    limit: float | None = None
+    samples: int = 0
+    minimum: int = 0
+    unit: str = ""  # of the values: "share", "ms", "loss", "score"
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateVerdict:
+    """The gates of a step and what they say together."""
+
+    verdict: Verdict
+    gates: tuple[Gate, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """One candidate revision on its way to stable. `step` counts shadow as 0 and canary weights from 1.
+
+    `epoch` changes whenever the split does, so that only concurrently randomised requests are ever compared.
+    """
+
+    id: str
+    deployment: str
+    revision: str
+    stable: str
+    strategy: RolloutStrategy
+    phase: Phase = Phase.PENDING
+    step: int = 0
+    epoch: int = 0
+    started_at: float
+    step_started_at: float
+    ended_at: float | None = None
+    paused: bool = False
+    approved_step: int = 0  # the highest step approved by hand when the strategy is not automatic
+    gates: tuple[Gate, ...] = ()
+    reason: str = ""
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutDecision:
+    """One recorded decision of a rollout, with the gates it was taken on."""
+
+    id: str
+    rollout: str
+    number: int
+    time: float
+    phase: Phase
+    action: str  # "advance", "hold", "promote", "fail", "abort", "inconclusive"
+    weight_percent: float
+    reason: str
+    actor: str = ""
+    gates: tuple[Gate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """Counts of one revision in one role within one epoch of a rollout, summed over gateways.
+
+    `over_slo` counts answers slower than the deployment's SLO; `score_sum`/`score_squares` are over answered scores;
+    `pair_*` are over shadow pairs: candidate minus stable score on the same request.
+    """
+
+    rollout: str
+    epoch: int
+    revision: str
+    role: str  # "stable", "canary", "shadow"
+    requests: int = 0
+    errors: int = 0
+    fallbacks: int = 0
+    over_slo: int = 0
+    latency_sum_ms: float = 0.0
+    score_sum: float = 0.0
+    score_squares: float = 0.0
+    pairs: int = 0
+    pair_sum: float = 0.0
+    pair_squares: float = 0.0
+    histogram: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Structs that cross a process border: API, gateway, worker."""

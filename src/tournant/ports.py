@@ -1,0 +1,251 @@
+"""What tournant needs of the world, as Protocols; `adapters` implement them, `bootstrap` chooses."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeVar
+
+import numpy.typing as npt
+
+from tournant.domain.alerts import Alert
+from tournant.domain.control import Event
+from tournant.domain.data import Tree
+from tournant.domain.environment import Environment
+from tournant.domain.predictions import Label, Segment
+from tournant.domain.registry import Conversion, Signature
+
+__all__ = [
+    "BlobStore",
+    "Clock",
+    "Columns",
+    "ConversionRequest",
+    "EnvironmentBuilder",
+    "Executor",
+    "Job",
+    "JobStatus",
+    "ModelConverter",
+    "Notifier",
+    "PredictionLog",
+    "Transactions",
+    "UnitOfWork",
+]
+
+T = TypeVar("T")
+Columns = Mapping[str, npt.NDArray[Any]]  # equally long arrays by column name
+
+
+class UnitOfWork(Protocol):
+    """One metadata transaction over the frozen records of `domain`; leaving the `with` block commits, an exception rolls back.
+
+    Keys are the record's primary key fields. Filters are `field=value` or `field__op=value` with op one of
+    lt, le, gt, ge, ne, in. `order` is a field name, with `-` before it for descending; several by comma.
+    """
+
+    def get(self, kind: type[T], *key: object, lock: bool = False) -> T | None:
+        """Read one record by primary key; with `lock`, other writers of it wait for this transaction."""
+        ...
+
+    def find(self, kind: type[T], *, order: str = "", limit: int | None = None, **where: object) -> list[T]:
+        """Read the records that match, in order."""
+        ...
+
+    def count(self, kind: type[T], **where: object) -> int:
+        """Count the records that match."""
+        ...
+
+    def add(self, *records: Any) -> None:
+        """Insert records of one kind; Conflict when a primary key exists."""
+        ...
+
+    def save(self, *records: Any) -> None:
+        """Insert or replace records of one kind by primary key."""
+        ...
+
+    def remove(self, kind: type[Any], **where: object) -> int:
+        """Delete the records that match (at least one filter); give how many."""
+        ...
+
+    def record(self, event: Event) -> None:
+        """Append an event."""
+        ...
+
+
+class Transactions(Protocol):
+    """Opens units of work."""
+
+    def begin(self, *, write: bool = True) -> AbstractContextManager[UnitOfWork]:
+        """Start one transaction; `write=False` promises only reads."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Immutable content by BLAKE3 digest (64 hexadecimal digits). Trees are manifests, stored as blobs themselves."""
+
+    def put(self, source: BinaryIO | bytes) -> str:
+        """Store content atomically and give its digest; content that is there already costs no write."""
+        ...
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open content for reading; NotFound if absent."""
+        ...
+
+    def path(self, digest: str) -> Path:
+        """Give a local read-only file with the content; NotFound if absent."""
+        ...
+
+    def has(self, digest: str) -> bool:
+        """Tell whether the content is here."""
+        ...
+
+    def put_tree(self, path: Path) -> tuple[str, Tree]:
+        """Store a folder (or one file) and give its tree digest."""
+        ...
+
+    def tree(self, digest: str) -> Tree:
+        """Read a tree manifest."""
+        ...
+
+    def checkout(self, digest: str, target: Path) -> None:
+        """Write a tree to `target` (created; a single-file tree becomes that file if `target` has its name)."""
+        ...
+
+
+class PredictionLog(Protocol):
+    """Reads the recorded predictions; labels are passed in and joined by prediction id or by the user's key."""
+
+    def outcomes(
+        self,
+        segments: Sequence[Segment],
+        labels: Sequence[Label],
+        *,
+        start: float,
+        end: float,
+        inputs: Sequence[str] = (),
+    ) -> Columns:
+        """Give one entry per (prediction, revision) with event time in `[start, end)`.
+
+        Columns: prediction_id, key, entity, event_time, revision, role, rollout, epoch, score (NaN on error), error (bool),
+        latency_ms, label (NaN while unlabelled), and the named inputs (of the answered row, for shadows too).
+        """
+        ...
+
+    def matched(self, segments: Sequence[Segment], labels: Sequence[Label]) -> set[str]:
+        """Give the references of those labels that meet a prediction in the segments."""
+        ...
+
+    def freeze(
+        self,
+        base: Path | None,
+        segments: Sequence[Segment],
+        labels: Sequence[Label],
+        target: Path,
+        *,
+        start: float,
+        end: float,
+        label_column: str,
+        inputs: Sequence[str],
+    ) -> int:
+        """Write base rows and labelled answered rows in `[start, end)` (inputs, label, event_time, key) as one Parquet; give the rows."""
+        ...
+
+    def sample(self, parquet: Path, limit: int, *, seed: int = 0) -> Columns:
+        """Give a deterministic sample of a Parquet file's rows in event-time order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A command for an executor. `threads` bounds numeric libraries; `niceness` keeps training from starving serving."""
+
+    id: str
+    command: Sequence[str] | str
+    cwd: Path
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    threads: int = 1
+    niceness: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """`state` is `unknown`, `running` or `ended` (then with an exit code, negative for a signal)."""
+
+    state: str
+    exit_code: int | None = None
+
+
+class Executor(Protocol):
+    """Runs commands; a job outlives the control plane that started it and can be found again by id."""
+
+    def start(self, job: Job) -> None:
+        """Start a job; a second start of a running id changes nothing."""
+        ...
+
+    def status(self, job_id: str) -> JobStatus:
+        """Tell how a job is doing."""
+        ...
+
+    def wait(self, job_id: str, *, timeout_seconds: float | None = None) -> JobStatus:
+        """Wait for a job to end."""
+        ...
+
+    def stop(self, job_id: str) -> None:
+        """End a job and all it started."""
+        ...
+
+
+class EnvironmentBuilder(Protocol):
+    """Captures and rebuilds environments."""
+
+    def lock(self, *, python: str, requirements: str) -> Environment:
+        """Resolve requirements to a locked environment; `python` is `major.minor` or empty for the platform's own."""
+        ...
+
+    def build(self, environment: Environment) -> Path:
+        """Give the interpreter of the built environment, building it if needed (warm: well under a second)."""
+        ...
+
+    def interpreters(self) -> dict[str, Path]:
+        """Give the CPython interpreters found, `major.minor` to path."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionRequest:
+    """A model folder to convert and to compare. `sample` is a Parquet of reference rows, or None."""
+
+    folder: Path
+    entry: str
+    flavor: str
+    predict: str
+    signature: Signature
+    example: Sequence[Mapping[str, object]]
+    environment: Environment
+    sample: Path | None = None
+    tolerance: float = 1e-4
+    target: Path
+
+
+class ModelConverter(Protocol):
+    """Turns a model into ONNX inside its own environment plus the converter, and compares both."""
+
+    def convert(self, request: ConversionRequest) -> Conversion:
+        """Write `request.target` if the conversion passes parity; never raises for a model that does not convert."""
+        ...
+
+
+class Notifier(Protocol):
+    """Tells people."""
+
+    def notify(self, alert: Alert, *, opened: bool) -> None:
+        """Deliver that an alert opened or closed; Unavailable when it cannot."""
+        ...
+
+
+class Clock(Protocol):
+    """Business time: the wall clock live, driven in lockstep in a replay."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+        ...

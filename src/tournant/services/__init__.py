@@ -1,0 +1,1 @@
+"""Use cases: sync, one transaction and one event each."""

@@ -1,0 +1,58 @@
+"""What every use case is given: the ports, the settings and who asks."""
+
+import time
+import uuid
+from dataclasses import dataclass, replace
+
+from tournant.config import Settings
+from tournant.domain.control import Event
+from tournant.ports import (
+    BlobStore,
+    Clock,
+    EnvironmentBuilder,
+    Executor,
+    ModelConverter,
+    Notifier,
+    PredictionLog,
+    Transactions,
+)
+
+__all__ = ["Context", "new_id"]
+
+
+def new_id() -> str:
+    """Give a new id: 32 hexadecimal digits that sort by creation time (48 bits of milliseconds, then random)."""
+    return f"{time.time_ns() // 1_000_000:012x}{uuid.uuid4().hex[12:]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The house as a use case sees it."""
+
+    settings: Settings
+    transactions: Transactions
+    blobs: BlobStore
+    predictions: PredictionLog
+    executor: Executor
+    environments: EnvironmentBuilder
+    converter: ModelConverter
+    notifiers: tuple[Notifier, ...]
+    clock: Clock
+    actor: str = "system"
+
+    def acting_as(self, actor: str) -> "Context":
+        """Give the same house to someone else."""
+        return replace(self, actor=actor)
+
+    def event(self, kind: str, subject: str, summary: str, **data: object) -> Event:
+        """Make the event of a state change at the business time it happens."""
+        return Event(
+            id=new_id(),
+            time=self.clock.now(),
+            recorded_at=time.time(),
+            kind=kind,
+            subject=subject,
+            actor=self.actor,
+            summary=summary,
+            data=data,
+        )
