@@ -24,6 +24,7 @@ __all__ = [
     "Executor",
     "Job",
     "JobStatus",
+    "Lockstep",
     "ModelConverter",
     "Notifier",
     "PredictionLog",
@@ -248,4 +249,12 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Seconds since the epoch, UTC."""
+        ...
+
+
+class Lockstep(Protocol):
+    """Drives a replay: business time moves only when everything that follows from the old time has happened."""
+
+    def advance(self, now: float) -> None:
+        """Set business time, wait for gateways to flush, and tick controllers until they are quiet."""
         ...

@@ -1,6 +1,77 @@
-"""The command line."""
+"""The command line: `tournant NOUN VERB`. Commands are imported when they run, so that help is instant."""
+
+import importlib
+import sys
+
+import click
+
+from tournant import __version__
+from tournant.errors import TournantError
+
+__all__ = ["main"]
+
+# name: (module, what --help says)
+COMMANDS = {
+    "init": ("project", "Start a project in a folder"),
+    "run": ("project", "Run the project's pipeline and register its model"),
+    "up": ("server", "Run tournant here, in the foreground"),
+    "down": ("server", "Stop the tournant that runs on this home"),
+    "status": ("server", "Show how everything is"),
+    "deploy": ("deploy", "Roll out a model version, a model file, or the project's newest model"),
+    "predict": ("predict", "Predict, one request or a whole file"),
+    "labels": ("labels", "Say what really happened"),
+    "data": ("registry", "Datasets and their versions"),
+    "models": ("registry", "Registered models, versions and aliases"),
+    "runs": ("runs", "Tracked runs"),
+    "deployments": ("deployments", "Deployments, revisions, rollback, shadows"),
+    "rollouts": ("rollouts", "Rollouts: gates, decisions, promote, pause, abort"),
+    "monitors": ("monitoring", "What is watched, and what was seen"),
+    "alerts": ("monitoring", "What monitors found"),
+    "retrainings": ("monitoring", "Renewals of models"),
+    "events": ("monitoring", "Who did what, when and why"),
+    "demo": ("demo", "The whole loop on a year of real flights"),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands' names and help, and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order of a project's life."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"tournant.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="tournant")
+def tournant() -> None:
+    """Keep machine-learning models fresh in production: version, reproduce, deploy, monitor, retrain, deploy."""
 
 
 def main() -> None:
-    """Run the command line."""
-    raise SystemExit("tournant: nothing here yet")
+    """Run the command line: exit 0 fine, 1 the answer is bad, 2 called wrong."""
+    try:
+        tournant(standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        sys.exit(exc.exit_code)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except TournantError as exc:
+        click.echo(f"tournant: {exc.message}", err=True)
+        sys.exit(1)

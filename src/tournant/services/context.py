@@ -11,6 +11,7 @@ from tournant.ports import (
     Clock,
     EnvironmentBuilder,
     Executor,
+    Lockstep,
     ModelConverter,
     Notifier,
     PredictionLog,
@@ -38,6 +39,7 @@ class Context:
     converter: ModelConverter
     notifiers: tuple[Notifier, ...]
     clock: Clock
+    lockstep: Lockstep | None = None
     actor: str = "system"
 
     def acting_as(self, actor: str) -> "Context":

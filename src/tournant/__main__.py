@@ -1,0 +1,5 @@
+"""`python -m tournant`."""
+
+from tournant.cli import main
+
+main()

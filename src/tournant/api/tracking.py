@@ -1,0 +1,141 @@
+"""Operations on runs."""
+
+import msgspec
+
+from tournant.api.operation import Operation, Page
+from tournant.domain.tracking import Metric, Run, RunStatus, StepRun
+from tournant.services import tracking
+from tournant.services.context import Context
+from tournant.services.lookup import find_newest, get_record
+
+__all__ = ["OPERATIONS"]
+
+
+class ListRuns(Page, frozen=True, kw_only=True):
+    """Which runs."""
+
+    experiment: str | None = None
+    status: RunStatus | None = None
+
+
+class GetRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Which run."""
+
+    id: str
+
+
+class RunDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """A run with its steps."""
+
+    run: Run
+    steps: list[StepRun]
+
+
+class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A new run."""
+
+    experiment: str = "default"
+    name: str = ""
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+
+
+class LoggedMetric(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric value."""
+
+    key: str
+    value: float
+    step: int = 0
+    time: float | None = None
+
+
+class LogToRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What to add to a run."""
+
+    id: str
+    metrics: list[LoggedMetric] = []
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+
+
+class FinishRun(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run ended."""
+
+    id: str
+    status: RunStatus = RunStatus.SUCCESSFUL
+    error: str = ""
+
+
+class GetMetric(msgspec.Struct, frozen=True, kw_only=True):
+    """Which metric of which run."""
+
+    id: str
+    key: str
+
+
+def list_runs(ctx: Context, request: ListRuns) -> list[Run]:
+    """List the newest runs."""
+    wanted = {"experiment": request.experiment, "status": request.status}
+    return find_newest(ctx, Run, time_field="started_at", limit=request.limit, before=request.before, **wanted)
+
+
+def get_run(ctx: Context, request: GetRun) -> RunDetails:
+    """Show one run with its steps."""
+    run = get_record(ctx, Run, request.id, noun="run", hint="tournant runs list")
+    with ctx.transactions.begin(write=False) as uow:
+        return RunDetails(run=run, steps=uow.find(StepRun, run=run.id, order="position"))
+
+
+def create_run(ctx: Context, request: CreateRun) -> Run:
+    """Start a run that a script logs to."""
+    return tracking.create_run(
+        ctx, experiment=request.experiment, name=request.name, params=request.params, tags=request.tags
+    )
+
+
+def log_to_run(ctx: Context, request: LogToRun) -> Run:
+    """Add metrics, params and tags to a run."""
+    now = ctx.clock.now()
+    metrics = [
+        Metric(run=request.id, key=m.key, step=m.step, value=m.value, time=now if m.time is None else m.time)
+        for m in request.metrics
+    ]
+    if metrics:
+        tracking.log_metrics(ctx, request.id, metrics)
+    if request.params:
+        tracking.log_params(ctx, request.id, request.params)
+    if request.tags:
+        tracking.set_tags(ctx, request.id, request.tags)
+    return get_record(ctx, Run, request.id, noun="run", hint="tournant runs list")
+
+
+def finish_run(ctx: Context, request: FinishRun) -> Run:
+    """End a run."""
+    return tracking.finish_run(ctx, request.id, status=request.status, error=request.error)
+
+
+def get_metric(ctx: Context, request: GetMetric) -> list[Metric]:
+    """Show a metric's whole history."""
+    with ctx.transactions.begin(write=False) as uow:
+        return uow.find(Metric, run=request.id, key=request.key, order="step")
+
+
+OPERATIONS = (
+    Operation(name="runs.list", method="GET", path="/runs", request=ListRuns, response=list[Run], handler=list_runs),
+    Operation(name="runs.get", method="GET", path="/runs/{id}", request=GetRun, response=RunDetails, handler=get_run),
+    Operation(name="runs.create", method="POST", path="/runs", request=CreateRun, response=Run, handler=create_run),
+    Operation(
+        name="runs.log", method="POST", path="/runs/{id}/log", request=LogToRun, response=Run, handler=log_to_run
+    ),
+    Operation(
+        name="runs.finish", method="POST", path="/runs/{id}/finish", request=FinishRun, response=Run, handler=finish_run
+    ),
+    Operation(
+        name="runs.metric",
+        method="GET",
+        path="/runs/{id}/metrics/{key}",
+        request=GetMetric,
+        response=list[Metric],
+        handler=get_metric,
+    ),
+)

@@ -1,0 +1,129 @@
+"""The control plane's composition root: the only place that chooses its adapters."""
+
+import argparse
+import ctypes
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+
+from tournant.adapters.blobs.local import LocalBlobStore
+from tournant.adapters.clock import BusinessClock
+from tournant.adapters.compute.local import LocalExecutor
+from tournant.adapters.environments.uv import UvEnvironments
+from tournant.adapters.notify.log import LogNotifier
+from tournant.adapters.notify.webhook import WebhookNotifier
+from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
+from tournant.adapters.sql.migrate import upgrade
+from tournant.adapters.sql.transactions import SqlTransactions, create_engine
+from tournant.bootstrap.home import ensure_token
+from tournant.config import Settings
+from tournant.controllers.lockstep import LockstepReplay
+from tournant.controllers.loop import ControlLoop
+from tournant.controllers.monitor import MonitorController
+from tournant.controllers.retraining import RetrainingController
+from tournant.controllers.rollout import RolloutController
+from tournant.conversion import OnnxConverter
+from tournant.domain.control import ClockState
+from tournant.services.context import Context
+from tournant.web.app import create_app
+from tournant.web.changes import Changes
+from tournant.web.pages import dashboard
+
+__all__ = ["open_context", "run_control_plane"]
+
+
+def open_context(settings: Settings, *, actor: str = "system") -> Context:
+    """Open a home: metadata (brought up to date), content store and all the rest a use case needs."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(settings.database_url)
+    upgrade(engine)
+    transactions = SqlTransactions(engine)
+    blobs = LocalBlobStore(settings.home / "blobs")
+    environments = UvEnvironments(settings)
+    with transactions.begin(write=False) as uow:
+        replay = uow.get(ClockState, "replay")
+    return Context(
+        settings=settings,
+        transactions=transactions,
+        blobs=blobs,
+        predictions=DuckDbPredictionLog(blobs),
+        executor=LocalExecutor(settings.home / "jobs", settings),
+        environments=environments,
+        converter=OnnxConverter(environments, settings),
+        notifiers=(LogNotifier(), *(WebhookNotifier(url) for url in settings.webhooks)),
+        clock=BusinessClock(replay.now if replay else None),
+        actor=actor,
+    )
+
+
+def run_control_plane(settings: Settings) -> None:
+    """Serve the API and the dashboard, and run the controllers, until SIGTERM."""
+    settings = ensure_token(settings)
+    changes = Changes()
+    ctx = open_context(settings)
+    loop = ControlLoop(
+        ctx,
+        {
+            "rollout": RolloutController(ctx),
+            "monitor": MonitorController(ctx),
+            "retraining": RetrainingController(ctx),
+        },
+        on_change=changes.poke,
+    )
+    lockstep = LockstepReplay(ctx, _settable(ctx), changed=changes.poke, settle=loop.tick_until_quiet)
+    ctx = replace(ctx, lockstep=lockstep)
+
+    @asynccontextmanager
+    async def controllers(_app: Starlette) -> AsyncIterator[None]:
+        loop.start()
+        try:
+            yield
+        finally:
+            loop.stop()
+
+    app = create_app(ctx, changes, pages=dashboard(ctx), lifespan=controllers)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=3,
+    )
+    uvicorn.Server(config).run()
+
+
+def _settable(ctx: Context) -> BusinessClock:
+    assert isinstance(ctx.clock, BusinessClock)
+    return ctx.clock
+
+
+def die_with_parent() -> None:
+    """Ask Linux for SIGTERM when the supervisor dies, even by SIGKILL."""
+    if os.environ.get("TOURNANT_SUPERVISOR"):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def main() -> None:
+    """Run from the command line, as the supervisor does."""
+    parser = argparse.ArgumentParser(prog="python -m tournant.bootstrap.control_plane")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--database", default=None)
+    given = parser.parse_args()
+    die_with_parent()
+    run_control_plane(Settings.load(home=given.home, host=given.host, port=given.port, database=given.database))
+
+
+if __name__ == "__main__":
+    main()

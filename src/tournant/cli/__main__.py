@@ -1,0 +1,5 @@
+"""`python -m tournant.cli`."""
+
+from tournant.cli import main
+
+main()

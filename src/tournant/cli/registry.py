@@ -1,0 +1,137 @@
+"""`tournant models` and `tournant data`."""
+
+import click
+
+from tournant.cli.options import as_json, client_options, number, print_json, print_table, when
+from tournant.sdk.client import Client
+
+
+@click.group()
+def models() -> None:
+    """Registered models, their versions and aliases."""
+
+
+@models.command("list")
+@as_json
+@client_options
+def list_models(client: Client, as_json: bool) -> None:
+    """List registered models."""
+    found = client.models.list()
+    if as_json:
+        return print_json(found)
+    rows = [
+        (
+            m.model.name,
+            m.versions,
+            m.newest.id if m.newest else "",
+            ", ".join(f"{a.alias} → {a.version}" for a in m.aliases),
+        )
+        for m in found
+    ]
+    return print_table(("MODEL", "VERSIONS", "NEWEST", "ALIASES"), rows, empty="no models yet: tournant run")
+
+
+@models.command("show")
+@click.argument("name")
+@as_json
+@client_options
+def show_model(client: Client, name: str, as_json: bool) -> None:
+    """Show a model (`flights`) or one version of it (`flights@2`, `flights@champion`)."""
+    if "@" in name:
+        return _show_version(client, name, as_json)
+    details = client.models.get(name=name)
+    if as_json:
+        return print_json(details)
+    rows = [
+        (
+            v.id,
+            when(v.created_at),
+            v.flavor,
+            v.conversion.status.value,
+            number(v.conversion.max_difference),
+            ", ".join(v.datasets),
+        )
+        for v in details.versions
+    ]
+    return print_table(("VERSION", "MADE (UTC)", "FLAVOR", "CONVERSION", "PARITY", "DATA"), rows, empty="no versions")
+
+
+def _show_version(client: Client, name: str, as_json: bool) -> None:
+    version = client.models.version(id=name)
+    if as_json:
+        return print_json(version)
+    conversion = version.conversion
+    parity = (
+        f", largest difference {conversion.max_difference:.2g} on {conversion.rows} rows" if conversion.rows else ""
+    )
+    click.echo(f"{version.id}  {version.flavor}  made {when(version.created_at)} UTC by {version.actor}")
+    click.echo(
+        f"  run {version.run[:7] or '–'}   data {', '.join(version.datasets) or '–'}   code {version.code[:7] or '–'}"
+    )
+    click.echo(f"  environment {version.environment[:7] or '–'}   commit {version.commit[:7] or '–'}")
+    click.echo(f"  conversion {conversion.status.value}{parity} {conversion.reason}")
+    for key, value in version.metrics.items():
+        click.echo(f"  metric  {key} = {value:.6g}")
+    columns = [(c.name, c.type.value, "yes" if c.nullable else "") for c in version.signature.inputs]
+    return print_table(("INPUT", "TYPE", "MAY BE MISSING"), columns, empty="no inputs")
+
+
+@models.command("alias")
+@click.argument("name")
+@click.argument("alias")
+@click.argument("version", type=int)
+@client_options
+def alias_model(client: Client, name: str, alias: str, version: int) -> None:
+    """Let ALIAS name VERSION of the model NAME."""
+    moved = client.models.alias(name=name, alias=alias, version=version)
+    click.echo(f"{moved.model}@{moved.alias} is now version {moved.version}")
+
+
+@click.group()
+def data() -> None:
+    """Datasets and their versions."""
+
+
+@data.command("list")
+@as_json
+@client_options
+def list_data(client: Client, as_json: bool) -> None:
+    """List datasets."""
+    found = client.data.list()
+    if as_json:
+        return print_json(found)
+    rows = [(d.name, when(d.created_at), d.path) for d in found]
+    return print_table(
+        ("DATASET", "SINCE (UTC)", "PATH"), rows, empty="no datasets yet: tournant run, or tournant data add NAME PATH"
+    )
+
+
+@data.command("show")
+@click.argument("name")
+@as_json
+@client_options
+def show_data(client: Client, name: str, as_json: bool) -> None:
+    """Show a dataset's versions."""
+    details = client.data.get(name=name)
+    if as_json:
+        return print_json(details)
+    rows = [(v.id, v.digest[:7], v.files, f"{v.size_bytes:,}", when(v.created_at), v.source) for v in details.versions]
+    return print_table(("VERSION", "DIGEST", "FILES", "BYTES", "MADE (UTC)", "SOURCE"), rows, empty="no versions")
+
+
+@data.command("add")
+@click.argument("name")
+@click.argument("path", type=click.Path(exists=True))
+@click.option("--home", envvar="TOURNANT_HOME", help="The home folder.  [default: ./.tournant]")
+def add_data(name: str, path: str, home: str | None) -> None:
+    """Keep PATH (a file or a folder) as the next version of the dataset NAME."""
+    from pathlib import Path
+
+    from tournant.bootstrap.control_plane import open_context
+    from tournant.cli.options import local_actor
+    from tournant.config import Settings
+    from tournant.services.data import add_dataset_version
+
+    ctx = open_context(Settings.load(home=home), actor=local_actor())
+    version = add_dataset_version(ctx, name, Path(path), source="by hand")
+    click.echo(f"{version.id}  {version.digest[:12]}  {version.files} files, {version.size_bytes:,} bytes")

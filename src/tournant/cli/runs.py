@@ -1,0 +1,63 @@
+"""`tournant runs`."""
+
+import click
+
+from tournant.cli.options import as_json, client_options, long, number, print_json, print_table, when
+from tournant.sdk.client import Client
+
+
+@click.group()
+def runs() -> None:
+    """Tracked runs."""
+
+
+@runs.command("list")
+@click.option("--experiment", help="Only of this experiment.")
+@click.option("--limit", default=20, show_default=True)
+@as_json
+@client_options
+def list_runs(client: Client, experiment: str | None, limit: int, as_json: bool) -> None:
+    """List the newest runs."""
+    found = client.runs.list(experiment=experiment, limit=limit)
+    if as_json:
+        return print_json(found)
+    rows = [
+        (r.id[:7], r.name, r.status.value, when(r.started_at), long(r.started_at, r.ended_at), _metrics(r.metrics))
+        for r in found
+    ]
+    return print_table(
+        ("ID", "NAME", "STATUS", "STARTED (UTC)", "TOOK", "METRICS"), rows, empty="no runs yet: tournant run"
+    )
+
+
+@runs.command("show")
+@click.argument("run_id")
+@as_json
+@client_options
+def show_run(client: Client, run_id: str, as_json: bool) -> None:
+    """Show one run (by its id or the first digits of it) with its steps."""
+    details = client.runs.get(id=_whole_id(client, run_id))
+    if as_json:
+        return print_json(details)
+    run = details.run
+    click.echo(f"{run.name}  {run.status.value}  {when(run.started_at)} UTC  {run.id}")
+    click.echo(f"  data {', '.join(run.datasets) or '–'}   commit {run.commit[:7] or '–'}   code {run.code[:7] or '–'}")
+    for key, value in run.params.items():
+        click.echo(f"  param   {key} = {value}")
+    for key, value in run.metrics.items():
+        click.echo(f"  metric  {key} = {value:.6g}")
+    steps = [
+        (s.step, "cached" if s.cached else s.status.value, long(s.started_at, s.ended_at), s.log) for s in details.steps
+    ]
+    return print_table(("STEP", "STATUS", "TOOK", "LOG"), steps, empty="no steps")
+
+
+def _whole_id(client: Client, prefix: str) -> str:
+    if len(prefix) == 32:
+        return prefix
+    matching = [run.id for run in client.runs.list(limit=1000) if run.id.startswith(prefix) or run.id[:7] == prefix]
+    return matching[0] if len(matching) == 1 else prefix
+
+
+def _metrics(metrics: dict[str, float]) -> str:
+    return "  ".join(f"{key} {number(value)}" for key, value in list(metrics.items())[:4])
