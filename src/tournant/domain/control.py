@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-__all__ = ["ClockState", "Event", "GatewayState", "Lease", "RevisionStatus"]
+__all__ = ["ClockState", "Event", "GatewayState", "Lease", "RevisionStatus", "RoutesVersion"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,14 @@ class ClockState:
     name: str
     now: float
     barrier: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutesVersion:
+    """How often the routing table has changed; one row, named `routes`."""
+
+    name: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

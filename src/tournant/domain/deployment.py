@@ -83,11 +83,15 @@ class Deployment:
     stable: str = ""
     shadows: tuple[str, ...] = ()
     project: str = ""  # digest of the project's code snapshot, which retraining runs
+    retired_at: float | None = None  # from then on gateways do not know it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """A model version in a deployment. `id` is `deployment/number`; `model_version` is `name@number`."""
+    """A model version in a deployment. `id` is `deployment/number`; `model_version` is `name@number`.
+
+    `config` is a digest of the deployment's settings it was judged under: what was rejected is known by both.
+    """
 
     id: str
     deployment: str
@@ -95,6 +99,7 @@ class Revision:
     model_version: str
     state: RevisionState
     created_at: float
+    config: str = ""
     actor: str = ""
     reason: str = ""
 

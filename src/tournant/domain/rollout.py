@@ -63,6 +63,7 @@ class RolloutStrategy:
     max_loss_increase: float = 0.02
     max_score_shift: float = 0.25
     warmup_requests: int = 50
+    strict: bool = False  # True: a gate succeeds only once its whole interval is within its limit
     automatic: bool = True  # False: each promotion to a higher weight waits for `promote`
 
 
@@ -116,6 +117,7 @@ class Rollout:
     gates: tuple[Gate, ...] = ()
     reason: str = ""
     actor: str = ""
+    superseded_by: str = ""  # the newer revision for which it was aborted, unjudged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

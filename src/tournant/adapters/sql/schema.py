@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from tournant.domain.alerts import Alert, Monitor
-from tournant.domain.control import ClockState, Event, GatewayState, Lease
+from tournant.domain.control import ClockState, Event, GatewayState, Lease, RoutesVersion
 from tournant.domain.data import Dataset, DatasetVersion, StepCacheEntry
 from tournant.domain.deployment import Deployment, Revision
 from tournant.domain.environment import Environment
@@ -106,6 +106,7 @@ RECORDS: dict[type[Any], Mapping] = {
         Mapping(Event, "event", "id", "time", "subject,time"),
         Mapping(Lease, "lease", "name"),
         Mapping(ClockState, "clock", "name"),
+        Mapping(RoutesVersion, "routes_version", "name"),
         Mapping(GatewayState, "gateway", "id"),
         Mapping(Experiment, "experiment", "name"),
         Mapping(Run, "run", "id", "experiment,started_at", "started_at"),
