@@ -13,7 +13,7 @@ from tournant.domain.control import Event
 from tournant.domain.data import Tree
 from tournant.domain.environment import Environment
 from tournant.domain.predictions import Label, Segment
-from tournant.domain.registry import Conversion, Signature
+from tournant.domain.registry import Conversion, Scalar, Signature
 
 __all__ = [
     "BlobStore",
@@ -22,6 +22,8 @@ __all__ = [
     "ConversionRequest",
     "EnvironmentBuilder",
     "Executor",
+    "Inspection",
+    "InspectionRequest",
     "Job",
     "JobStatus",
     "Lockstep",
@@ -222,14 +224,42 @@ class ConversionRequest:
     predict: str
     signature: Signature
     example: Sequence[Mapping[str, object]]
-    environment: Environment
+    environment: Environment | None  # None for the flavor `onnx`, which needs none
     sample: Path | None = None
     tolerance: float = 1e-4
     target: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectionRequest:
+    """A model folder to look into. `predict` may be empty (choose), `example` too (make one row up from the model's own names).
+
+    `environment` is None for the flavor `onnx`, which needs none.
+    """
+
+    folder: Path
+    entry: str
+    flavor: str
+    predict: str = ""
+    example: Sequence[Mapping[str, object]] = ()
+    environment: Environment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What a model takes and gives: `predict` is the method chosen, `example` the rows as the signature types them."""
+
+    signature: Signature
+    predict: str
+    example: tuple[dict[str, Scalar], ...]
+
+
 class ModelConverter(Protocol):
-    """Turns a model into ONNX inside its own environment plus the converter, and compares both."""
+    """Looks into models, turns them into ONNX inside their own environment plus the converter, and compares both."""
+
+    def inspect(self, request: InspectionRequest) -> Inspection:
+        """Load the model in its own environment and predict the example; Invalid, with the reason, if that fails."""
+        ...
 
     def convert(self, request: ConversionRequest) -> Conversion:
         """Write `request.target` if the conversion passes parity; never raises for a model that does not convert."""
