@@ -1,6 +1,7 @@
 """Operations on the system itself: its status and the replay clock."""
 
 import time
+from typing import Any
 
 import msgspec
 
@@ -85,7 +86,7 @@ def advance_clock(ctx: Context, request: SetClock) -> ClockReading:
     return ClockReading(now=ctx.clock.now(), replay=True, wall=time.time())
 
 
-OPERATIONS = (
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(name="status.get", method="GET", path="/status", request=Empty, response=Status, handler=get_status),
     Operation(name="clock.get", method="GET", path="/clock", request=Empty, response=ClockReading, handler=get_clock),
     Operation(

@@ -1,6 +1,6 @@
 """Operations on deployments, rollouts and labels."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -192,7 +192,7 @@ def add_labels(ctx: Context, request: AddLabels) -> LabelsAdded:
     return LabelsAdded(accepted=labels.add_labels(ctx, request.deployment, given))
 
 
-OPERATIONS = (
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(
         name="deployments.list",
         method="GET",

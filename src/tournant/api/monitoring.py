@@ -1,5 +1,7 @@
 """Operations on monitors, alerts, retrainings and events."""
 
+from typing import Any
+
 import msgspec
 
 from tournant.api.operation import Operation, Page
@@ -76,9 +78,10 @@ class ListEvents(Page, frozen=True, kw_only=True):
 
 def list_monitors(ctx: Context, request: ListMonitors) -> list[Monitor]:
     """List monitors with their latest value and limit."""
-    where = {"deployment": request.deployment} if request.deployment else {}
     with ctx.transactions.begin(write=False) as uow:
-        return uow.find(Monitor, order="id", **where)
+        if request.deployment:
+            return uow.find(Monitor, order="id", deployment=request.deployment)
+        return uow.find(Monitor, order="id")
 
 
 def get_monitor(ctx: Context, request: GetMonitor) -> MonitorDetails:
@@ -140,7 +143,7 @@ def list_events(ctx: Context, request: ListEvents) -> list[Event]:
     return find_newest(ctx, Event, time_field="time", limit=request.limit, before=request.before, **wanted)
 
 
-OPERATIONS = (
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(
         name="monitors.list",
         method="GET",

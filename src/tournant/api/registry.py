@@ -1,5 +1,7 @@
 """Operations on registered models and datasets."""
 
+from typing import Any
+
 import msgspec
 
 from tournant.api.operation import Empty, Operation
@@ -110,7 +112,7 @@ def get_dataset(ctx: Context, request: GetDataset) -> DatasetDetails:
         return DatasetDetails(dataset=dataset, versions=uow.find(DatasetVersion, dataset=dataset.name, order="-number"))
 
 
-OPERATIONS = (
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(
         name="models.list",
         method="GET",

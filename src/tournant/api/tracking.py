@@ -1,5 +1,7 @@
 """Operations on runs."""
 
+from typing import Any
+
 import msgspec
 
 from tournant.api.operation import Operation, Page
@@ -120,7 +122,7 @@ def get_metric(ctx: Context, request: GetMetric) -> list[Metric]:
         return uow.find(Metric, run=request.id, key=request.key, order="step")
 
 
-OPERATIONS = (
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(name="runs.list", method="GET", path="/runs", request=ListRuns, response=list[Run], handler=list_runs),
     Operation(name="runs.get", method="GET", path="/runs/{id}", request=GetRun, response=RunDetails, handler=get_run),
     Operation(name="runs.create", method="POST", path="/runs", request=CreateRun, response=Run, handler=create_run),

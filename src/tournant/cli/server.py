@@ -55,7 +55,9 @@ def down(home: str | None) -> None:
     deadline = time.monotonic() + STOP_SECONDS
     while read_server(settings.home):
         if time.monotonic() > deadline:
-            raise Unavailable(f"process {server.pid} did not stop within {STOP_SECONDS:.0f} s; see {settings.home / 'logs'}")
+            raise Unavailable(
+                f"process {server.pid} did not stop within {STOP_SECONDS:.0f} s; see {settings.home / 'logs'}"
+            )
         time.sleep(0.05)
     say("stopped")
 
@@ -74,13 +76,16 @@ def status(client: Client, as_json: bool) -> None:
                 line.deployment.name,
                 line.deployment.stable or "–",
                 f"{line.rollout.revision} {line.rollout.phase.value}" if line.rollout else "–",
-                "; ".join(f"{a.kind.value} {number(a.value)} (limit {number(a.limit)})" for a in line.open_alerts) or "–",
+                "; ".join(f"{a.kind.value} {number(a.value)} (limit {number(a.limit)})" for a in line.open_alerts)
+                or "–",
                 line.retraining.state.value if line.retraining else "–",
             )
             for line in found.deployments
         ]
         columns = ("DEPLOYMENT", "STABLE", "ROLLING OUT", "OPEN ALERTS", "RETRAINING")
         print_table(columns, rows, empty="nothing is deployed yet: tournant run, then tournant deploy")
-        say(f"business time {when(found.now)} UTC{' (replay)' if found.replay else ''}; gateways: {len(found.gateways)}")
+        say(
+            f"business time {when(found.now)} UTC{' (replay)' if found.replay else ''}; gateways: {len(found.gateways)}"
+        )
     if any(line.open_alerts for line in found.deployments):
         raise click.exceptions.Exit(1)

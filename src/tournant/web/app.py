@@ -1,8 +1,7 @@
 """The control plane's HTTP application."""
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -10,6 +9,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Lifespan
 
 from tournant import __version__
 from tournant.api.openapi import openapi_document
@@ -25,16 +25,8 @@ from tournant.web.routes import operation_routes
 __all__ = ["create_app"]
 
 
-class Lifespan(Protocol):
-    """What runs beside the application."""
-
-    def __call__(self, app: Starlette) -> AbstractAsyncContextManager[None]:
-        """Start, and stop at exit."""
-        ...
-
-
 def create_app(
-    ctx: Context, changes: Changes, *, pages: Sequence[BaseRoute] = (), lifespan: Lifespan | None = None
+    ctx: Context, changes: Changes, *, pages: Sequence[BaseRoute] = (), lifespan: Lifespan[Starlette] | None = None
 ) -> Starlette:
     """Assemble API, gateway routes and the dashboard's pages."""
     document = msgspec.json.encode(openapi_document(OPERATIONS, version=__version__))

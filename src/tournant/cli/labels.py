@@ -1,0 +1,46 @@
+"""`tournant labels`."""
+
+from pathlib import Path
+
+import click
+
+from tournant.cli.options import client_options
+from tournant.errors import Invalid
+from tournant.sdk.client import Client
+
+BATCH = 10_000
+
+
+@click.group()
+def labels() -> None:
+    """Say what really happened, by prediction id or by your own key."""
+
+
+@labels.command("add")
+@click.argument("deployment")
+@click.argument("value", type=float)
+@click.option("--id", "prediction_id", help="The prediction's id.")
+@click.option("--key", help="Your own key, as sent with the request.")
+@client_options
+def add_label(client: Client, deployment: str, value: float, prediction_id: str | None, key: str | None) -> None:
+    """Give one label."""
+    if bool(prediction_id) == bool(key):
+        raise Invalid("say which prediction: either --id or --key")
+    label = {"value": value, "prediction_id": prediction_id, "key": key}
+    client.labels.add(deployment=deployment, labels=[{k: v for k, v in label.items() if v is not None}])
+    click.echo("accepted 1 label")
+
+
+@labels.command("import")
+@click.argument("deployment")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@client_options
+def import_labels(client: Client, deployment: str, file: Path) -> None:
+    """Give the labels of FILE (CSV, Parquet or NDJSON with columns value, and prediction_id or key, and maybe event_time)."""
+    from tournant.sdk.tables import read_rows
+
+    accepted = 0
+    for batch in read_rows(file, columns=("prediction_id", "key", "value", "event_time"), size=BATCH):
+        rows = [{k: v for k, v in row.items() if v is not None} for row in batch]
+        accepted += client.labels.add(deployment=deployment, labels=rows).accepted
+    click.echo(f"accepted {accepted:,} labels")

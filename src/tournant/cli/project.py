@@ -1,0 +1,85 @@
+"""`tournant init` and `tournant run`."""
+
+from importlib import resources
+from pathlib import Path
+
+import click
+
+from tournant.cli.options import local_actor, number, print_json, say
+from tournant.config import Settings
+from tournant.errors import Conflict
+
+
+@click.command()
+@click.argument("folder", default=".", type=click.Path(file_okay=False, path_type=Path))
+def init(folder: Path) -> None:
+    """Start a project in FOLDER: a tournant.yaml and a training script that works as it is.
+
+    The template trains on scikit-learn's breast cancer data; change train.py and requirements.txt to your own. Existing files
+    are never overwritten.
+    """
+    template = resources.files("tournant.cli") / "template"
+    files = {entry.name: entry.read_text() for entry in template.iterdir() if entry.is_file()}
+    files[".gitignore"] = ".tournant/\nbuild/\nmodel/\nmetrics.json\n"
+    if (folder / "tournant.yaml").exists():
+        raise Conflict(f"{folder / 'tournant.yaml'} exists already: this is a project. Run it: tournant run")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in sorted(files.items()):
+        target = folder / name
+        if target.exists():
+            say(f"kept     {target}")
+            continue
+        target.write_text(text.replace("{project}", folder.resolve().name))
+        say(f"created  {target}")
+    where = "" if folder == Path() else f"cd {folder} && "
+    say(f"\nNext: {where}tournant run")
+
+
+@click.command()
+@click.argument("steps", nargs=-1)
+@click.option(
+    "--project",
+    default=".",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The project's folder.",
+)
+@click.option("--home", envvar="TOURNANT_HOME", help="The home folder.  [default: .tournant in the project]")
+@click.option("--database", envvar="TOURNANT_DATABASE", help="A postgresql:// URL.  [default: SQLite in the home]")
+@click.option("--force", is_flag=True, help="Run every step, cached or not.")
+@click.option("--jobs", default=2, show_default=True, help="Steps at once.")
+@click.option("--no-register", is_flag=True, help="Do not register the model.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def run(
+    steps: tuple[str, ...],
+    project: Path,
+    home: str | None,
+    database: str | None,
+    force: bool,
+    jobs: int,
+    no_register: bool,
+    as_json: bool,
+) -> None:
+    """Run the project's pipeline (or only STEPS and what they need), and register its model.
+
+    A step whose command, params, inputs and environment are unchanged is answered from the step cache.
+    """
+    from tournant.bootstrap.control_plane import open_context
+    from tournant.services.pipelines import run_project
+
+    settings = Settings.load(home=home or project / ".tournant", database=database)
+    ctx = open_context(settings, actor=local_actor())
+    result = run_project(ctx, project, steps=steps, force=force, jobs=jobs, register=not no_register, on_progress=say)
+    if as_json:
+        return print_json({"run": result.run, "model_version": result.model_version})
+    for key, value in result.run.metrics.items():
+        click.echo(f"  {key:<20} {number(value)}")
+    version = result.model_version
+    if version is not None:
+        conversion = version.conversion
+        parity = ""
+        if conversion.max_difference is not None:
+            parity = f": largest difference {conversion.max_difference:.2g} on {conversion.rows} rows (tolerance {conversion.tolerance:g})"
+        click.echo(
+            f"{version.id}  conversion {conversion.status.value}{parity}{' ' + conversion.reason if conversion.reason else ''}"
+        )
+    return None
