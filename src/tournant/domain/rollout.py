@@ -1,6 +1,6 @@
 """Rollouts: the strategy, the state, what was observed, and (in `decide`) what to do next."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "RolloutDecision",
     "RolloutStrategy",
     "Verdict",
+    "advance",
+    "end",
 ]
 
 
@@ -66,6 +68,14 @@ class RolloutStrategy:
     strict: bool = False  # True: a gate succeeds only once its whole interval is within its limit
     automatic: bool = True  # False: each promotion to a higher weight waits for `promote`
 
+    def __post_init__(self) -> None:
+        """Refuse weights that are no shares, or that would move users back to stable, and levels that say nothing."""
+        weights = self.canary_percents
+        if any(not 0 < weight <= 100 for weight in weights) or list(weights) != sorted(set(weights)):
+            raise ValueError(f"canary weights are percents that rise from step to step, not {list(weights)}")
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"alpha is a probability between 0 and 1, not {self.alpha}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
@@ -113,11 +123,17 @@ class Rollout:
     step_started_at: float
     ended_at: float | None = None
     paused: bool = False
-    approved_step: int = 0  # the highest step approved by hand when the strategy is not automatic
     gates: tuple[Gate, ...] = ()
     reason: str = ""
     actor: str = ""
     superseded_by: str = ""  # the newer revision for which it was aborted, unjudged
+
+    @property
+    def canary_percent(self) -> float:
+        """The candidate's share of traffic now: 0 in every phase but the canary steps and after promotion."""
+        if self.phase is Phase.PROMOTED:
+            return 100.0
+        return self.strategy.canary_percents[self.step - 1] if self.phase is Phase.CANARY else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,3 +175,36 @@ class Observation:
     pair_sum: float = 0.0
     pair_squares: float = 0.0
     histogram: dict[str, int] = field(default_factory=dict)
+
+
+def advance(rollout: Rollout, *, now: float) -> Rollout:
+    """Give the rollout one step on: its next phase or canary weight, in an epoch of its own.
+
+    >>> strategy = RolloutStrategy(canary_percents=(50.0,))
+    >>> rollout = Rollout(id="r", deployment="d", revision="d/2", stable="d/1", strategy=strategy, started_at=0.0, step_started_at=0.0)
+    >>> path = [rollout]
+    >>> while not path[-1].phase.final:
+    ...     path.append(advance(path[-1], now=1.0))
+    >>> [str(rollout.phase) for rollout in path]
+    ['pending', 'warming', 'shadow', 'canary', 'promoted']
+    """
+    phase, step = _next_step(rollout)
+    moved = replace(rollout, phase=phase, step=step, epoch=rollout.epoch + 1, step_started_at=now, gates=())
+    return replace(moved, ended_at=now, paused=False, gates=rollout.gates) if phase.final else moved
+
+
+def _next_step(rollout: Rollout) -> tuple[Phase, int]:
+    if rollout.phase is Phase.PENDING:
+        return Phase.WARMING, 0
+    if not rollout.stable:
+        return Phase.PROMOTED, rollout.step  # a deployment's first revision: nothing to compare it with
+    if rollout.phase is Phase.WARMING and rollout.strategy.shadow:
+        return Phase.SHADOW, 0
+    if rollout.step < len(rollout.strategy.canary_percents):
+        return Phase.CANARY, rollout.step + 1
+    return Phase.PROMOTED, rollout.step
+
+
+def end(rollout: Rollout, phase: Phase, *, now: float, reason: str) -> Rollout:
+    """Give the rollout ended without promotion: all traffic is on stable from here on."""
+    return replace(rollout, phase=phase, epoch=rollout.epoch + 1, ended_at=now, paused=False, reason=reason)
