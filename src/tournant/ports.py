@@ -148,8 +148,12 @@ class PredictionLog(Protocol):
         end: float,
         label_column: str,
         inputs: Sequence[str],
+        log_start: float | None = None,
     ) -> int:
-        """Write base rows and labelled answered rows in `[start, end)` (inputs, label, event_time, key) as one Parquet; give the rows."""
+        """Write base rows and labelled answered rows in `[start, end)` (inputs, label, event_time, key) as one Parquet; give the rows.
+
+        The log's rows begin at `log_start` where that is later, so that none comes twice when the base covers some.
+        """
         ...
 
     def sample(self, parquet: Path, limit: int, *, seed: int = 0) -> Columns:

@@ -214,6 +214,27 @@ def test_freeze_writes_the_base_then_the_labelled_answered_rows(house: House) ->
     ]
 
 
+def test_freeze_takes_no_row_twice_where_base_and_log_overlap(house: House) -> None:
+    """The log's rows begin at `log_start`, the base's at `start`."""
+    base, target = house.root / "base.parquet", house.root / "frozen.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"copy (select 41.0 as temp, 1.0 as late, 3600.0 as event_time) to '{base}' (format parquet)"
+        )
+    house.log.freeze(
+        base,
+        [house.segment(row(1), row(2))],
+        [label("p1"), label("p2")],
+        target,
+        start=-math.inf,
+        end=DAY,
+        label_column="late",
+        inputs=["temp"],
+        log_start=math.nextafter(3600.0, math.inf),
+    )
+    assert [r[2] for r in house.read(target)] == [3600.0, 7200.0]
+
+
 def test_freezing_twice_gives_the_same_bytes(house: House) -> None:
     """A frozen dataset version has one digest, whatever order segments and labels came in."""
     segments = [house.segment(*(row(n) for n in range(1, 12))), house.segment(*(row(n) for n in range(12, 24)))]

@@ -1,9 +1,23 @@
 """Retrainings: the policy that starts them, and the state of one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-__all__ = ["GateResult", "Retraining", "RetrainingPolicy", "RetrainingState"]
+from tournant.domain.alerts import Alert
+
+__all__ = [
+    "EvidenceWindow",
+    "GateResult",
+    "Retraining",
+    "RetrainingPolicy",
+    "RetrainingState",
+    "Trigger",
+    "decide_trigger",
+    "plan_window",
+]
+
+DAY_SECONDS = 86_400.0
 
 
 class RetrainingState(StrEnum):
@@ -66,11 +80,16 @@ class GateResult:
     units: int = 0
     rows: int = 0
     tests: dict[str, bool] = field(default_factory=dict)
+    champion_version: str = ""
+    challenger_version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retraining:
-    """One renewal of a deployment's model, from trigger to promotion or rejection."""
+    """One renewal of a deployment's model, from trigger to promotion or rejection.
+
+    `reason` says why it began, `outcome` why it ended as it did. Time is split for it once, at `started_at`.
+    """
 
     id: str
     deployment: str
@@ -90,3 +109,98 @@ class Retraining:
     rollout: str = ""
     approved_by: str = ""
     attempts: int = 0
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """Why a retraining is due; `kind` is an alert's kind, `schedule` or `new_rows`, `alert` the alert's id."""
+
+    kind: str
+    reason: str
+    alert: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceWindow:
+    """Which rows a challenger learns from, `[start, cut)`, and which it is then judged on, `[cut, end)`."""
+
+    start: float
+    cut: float
+    end: float
+
+
+def plan_window(
+    policy: RetrainingPolicy, *, now: float, unit_seconds: float, maturity_seconds: float
+) -> EvidenceWindow:
+    """Split time for a retraining: the last `gate_units` whole, mature units judge, and what lies before them teaches.
+
+    `end` is at most `now - maturity_seconds`, so the judging rows' labels are complete.
+
+    >>> policy = RetrainingPolicy(dataset="flights", gate_units=2)
+    >>> plan_window(policy, now=10.5 * 86400, unit_seconds=86400, maturity_seconds=86400)
+    EvidenceWindow(start=-inf, cut=604800.0, end=777600.0)
+    """
+    end = (now - maturity_seconds) // unit_seconds * unit_seconds
+    cut = end - policy.gate_units * unit_seconds
+    start = cut - policy.window_seconds if policy.window == "sliding" else float("-inf")
+    return EvidenceWindow(start=start, cut=cut, end=end)
+
+
+def decide_trigger(
+    policy: RetrainingPolicy,
+    *,
+    now: float,
+    stable_since: float,
+    open_alerts: Sequence[Alert],
+    last_retraining: Retraining | None,
+    labelled_rows_since: int,
+    recent_retrainings: int,
+) -> Trigger | None:
+    """Decide whether a retraining is due now, and why.
+
+    `open_alerts` are the deployment's; `last_retraining` the model's newest, whatever became of it;
+    `labelled_rows_since` counts labels received since it began (or since `stable_since`); `recent_retrainings` those
+    begun in the last `budget_seconds`. An alert asks once, and again after every cool-down while it stays open.
+    """
+    if last_retraining and not last_retraining.state.final:
+        return None
+    if last_retraining and now < (last_retraining.ended_at or now) + policy.cooldown_seconds:
+        return None
+    if policy.budget and recent_retrainings >= policy.budget:
+        return None
+    return (
+        _alert_trigger(policy, open_alerts, last_retraining)
+        or _schedule_trigger(policy, now, stable_since, last_retraining)
+        or _rows_trigger(policy, labelled_rows_since)
+    )
+
+
+def _alert_trigger(policy: RetrainingPolicy, alerts: Sequence[Alert], last: Retraining | None) -> Trigger | None:
+    wanted = [alert for alert in alerts if alert.kind.value in policy.triggers]
+    if not wanted:
+        return None
+    alert = min(wanted, key=lambda alert: (policy.triggers.index(alert.kind.value), alert.opened_at, alert.id))
+    kind = alert.kind.value.replace("_", " ")
+    if last and alert.opened_at <= (last.ended_at or last.started_at):
+        reason = f"the {kind} alert is still open after the last retraining, which was {last.state.value}"
+    else:
+        reason = f"a {kind} alert opened"
+    return Trigger(kind=alert.kind.value, reason=f"{reason}: {alert.summary}".rstrip(": "), alert=alert.id)
+
+
+def _schedule_trigger(
+    policy: RetrainingPolicy, now: float, stable_since: float, last: Retraining | None
+) -> Trigger | None:
+    since = max(stable_since, last.started_at) if last else stable_since
+    if policy.schedule_seconds <= 0 or now < since + policy.schedule_seconds:
+        return None
+    what = "the last retraining began" if last and last.started_at >= stable_since else "the stable revision was made"
+    age, wanted = ((seconds / DAY_SECONDS) for seconds in (now - since, policy.schedule_seconds))
+    return Trigger(kind="schedule", reason=f"{age:.1f} days since {what}; the schedule is every {wanted:g} days")
+
+
+def _rows_trigger(policy: RetrainingPolicy, rows: int) -> Trigger | None:
+    if policy.new_rows <= 0 or rows < policy.new_rows:
+        return None
+    return Trigger(kind="new_rows", reason=f"{rows:,} new labelled rows; the policy asks for {policy.new_rows:,}")

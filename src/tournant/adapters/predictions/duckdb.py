@@ -55,7 +55,7 @@ from (
   from read_parquet($files, union_by_name = true) as rows
     left join labels_by_id as by_id on by_id.reference = rows.prediction_id
     left join labels_by_key as by_key on by_key.reference = rows.key and rows.key <> ''
-  where rows.event_time >= $start and rows.event_time < $end and rows.role <> 'shadow' and rows.error is null
+  where rows.event_time >= $log_start and rows.event_time < $end and rows.role <> 'shadow' and rows.error is null
 )
 where tournant_label is not null and not isnan(tournant_label)
 order by event_time, prediction_id
@@ -113,6 +113,7 @@ class DuckDbPredictionLog:
         end: float,
         label_column: str,
         inputs: Sequence[str],
+        log_start: float | None = None,
     ) -> int:
         """Write one Parquet: the base's rows in their order (those in `[start, end)`, where it has `event_time`), then the log's.
 
@@ -127,6 +128,7 @@ class DuckDbPredictionLog:
             if not parts:
                 raise Invalid("nothing to freeze: neither base rows nor recorded predictions")
             values = {"base": str(base), "files": self._files(segments), "start": start, "end": end}
+            values["log_start"] = start if log_start is None else max(start, log_start)
             return _copy(connection, " union all by name ".join(parts), values, target)
 
     def sample(self, parquet: Path, limit: int, *, seed: int = 0) -> Columns:
