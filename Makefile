@@ -45,3 +45,12 @@ check: dev  ## Format, lint, types, import contracts
 
 test: dev  ## Run all tests
 	$(BIN)/pytest -n 2 --dist loadscope
+
+bench: dev  ## Compare with peers: make bench AREA=serving
+	$(BIN)/python -m benchmarks $(AREA)
+
+demo: venv  ## Play a year of real flights through the whole loop (DEMO="--keep", "--full", "--days 60")
+	$(BIN)/tournant demo $(DEMO)
+
+clean:  ## Remove what was built
+	rm -rf .venv build demo report.html src/tournant/web/static/vendor
