@@ -118,8 +118,8 @@ def promote_rollout(ctx: Context, rollout_id: str, *, reason: str = "", force: b
     """
     with ctx.transactions.begin() as uow:
         rollout = _open(uow, rollout_id)
-        if rollout.phase in (Phase.PENDING, Phase.WARMING):
-            raise Conflict(f"{rollout.revision} is still {rollout.phase}: wait until gateways have loaded and tried it")
+        if rollout.phase is Phase.PENDING:
+            raise Conflict(f"{rollout.revision} is still pending: wait until gateways have loaded it")
         if not force:
             _ask_for_minimum(rollout)
         moved = advance(rollout, now=ctx.clock.now())
