@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 from tournant.domain.blocks import Pairs
 from tournant.domain.control import RevisionStatus
-from tournant.domain.gates import (
+from tournant.domain.rollout import Gate, GateVerdict, Observation, Phase, Rollout, Verdict, advance, end
+from tournant.domain.rollout_gates import (
     Judge,
     error_gate,
     fallback_gate,
@@ -20,7 +21,6 @@ from tournant.domain.gates import (
     probe_gates,
     score_gate,
 )
-from tournant.domain.rollout import Gate, GateVerdict, Observation, Phase, Rollout, Verdict, advance, end
 
 __all__ = ["Decision", "Evidence", "decide", "judge_step"]
 
@@ -138,7 +138,7 @@ def _gates(rollout: Rollout, evidence: Evidence) -> tuple[Gate, ...]:
     candidate = evidence.candidate or _nothing(rollout, rollout.revision, "shadow" if shadow else "canary")
     gates = [error_gate(judge, stable, candidate), latency_gate(judge, stable, candidate, evidence.slo_p99_ms)]
     if not shadow:
-        gates.append(fallback_gate(judge, stable, candidate))
+        gates.append(fallback_gate(judge, candidate))
     elif candidate.pairs and evidence.score_range > 0:
         gates.append(score_gate(judge, candidate, evidence.score_range))
     if rollout.strategy.minimum_labels:

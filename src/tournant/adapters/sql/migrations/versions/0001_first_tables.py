@@ -124,6 +124,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("deployment", "reference"),
     )
     op.create_index("ix_label_deployment_event_time", "label", ["deployment", "event_time"], unique=False)
+    op.create_index("ix_label_deployment_received_at", "label", ["deployment", "received_at"], unique=False)
     op.create_index("ix_label_deployment_state", "label", ["deployment", "state"], unique=False)
     op.create_table(
         "lease",
@@ -338,6 +339,7 @@ def upgrade() -> None:
         sa.Column("registered_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("digest"),
     )
+    op.create_index("ix_segment_deployment_registered_at", "segment", ["deployment", "registered_at"], unique=False)
     op.create_index("ix_segment_deployment_start", "segment", ["deployment", "start"], unique=False)
     op.create_table(
         "step_cache",

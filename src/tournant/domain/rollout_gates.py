@@ -214,9 +214,9 @@ def latency_gate(judge: Judge, stable: Observation, candidate: Observation, slo_
     )
 
 
-def fallback_gate(judge: Judge, stable: Observation, candidate: Observation) -> Gate:
-    """Judge how often stable had to answer for the candidate; the gateway may count that on either."""
-    fallbacks = min(max(candidate.fallbacks, stable.fallbacks), candidate.requests)
+def fallback_gate(judge: Judge, candidate: Observation) -> Gate:
+    """Judge how often stable had to answer for the candidate."""
+    fallbacks = min(candidate.fallbacks, candidate.requests)
     share = _share(fallbacks, candidate.requests)
     return _gate(
         judge,
