@@ -1,0 +1,135 @@
+"""Maps a deployment's section of `tournant.yaml` onto the settings it is served, judged and renewed under."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig
+from tournant.domain.pipeline import ModelSpec
+from tournant.domain.retraining import RetrainingPolicy
+from tournant.domain.rollout import RolloutStrategy
+from tournant.services.yaml_document import Document, Problem, suggest
+
+__all__ = ["read_deployment", "seconds_of"]
+
+Section = Mapping[str, Any]
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
+
+# from the file's keys to the records' fields; a field that ends in _seconds takes a duration
+_LABELS = {"column": "column", "delay": "delay_seconds", "maturity": "maturity_seconds"}
+_ROLLOUT = {
+    "shadow": "shadow",
+    "shadow_hold": "shadow_hold_seconds",
+    "canary": "canary_percents",
+    "hold": "hold_seconds",
+    "limit": "limit_seconds",
+    "minimum_requests": "minimum_requests",
+    "minimum_labels": "minimum_labels",
+    "alpha": "alpha",
+    "max_error_increase": "max_error_increase",
+    "max_loss_increase": "max_loss_increase",
+    "max_score_shift": "max_score_shift",
+    "warmup_requests": "warmup_requests",
+    "strict": "strict",
+    "automatic": "automatic",
+}
+_MONITORS = {
+    name: name
+    for name in (
+        *("unit", "window", "metric", "average_run_length", "minimum_increase", "drift_alpha", "drift_psi"),
+        "liveness_units",
+    )
+}
+_RETRAINING = {
+    "dataset": "dataset",
+    "triggers": "triggers",
+    "schedule": "schedule_seconds",
+    "new_rows": "new_rows",
+    "cooldown": "cooldown_seconds",
+    "approval": "approval",
+    "window": "window",
+    "window_length": "window_seconds",
+}
+_BUDGET = {"retrainings": "budget", "every": "budget_seconds"}
+_GATE = {"units": "gate_units", "rule": "gate_rule", "margin": "gate_margin", "alpha": "gate_alpha"}
+
+
+def seconds_of(duration: str | int) -> float:
+    """Give the seconds of a duration.
+
+    >>> seconds_of("90s"), seconds_of("1.5h"), seconds_of("2w"), seconds_of(0)
+    (90.0, 5400.0, 1209600.0, 0.0)
+    """
+    if isinstance(duration, int):
+        return float(duration)
+    number = duration.rstrip("mshdw")
+    return float(number) * _UNITS[duration[len(number) :]]
+
+
+def read_deployment(
+    document: Document, name: str, given: Section, *, data: Sequence[str], model: ModelSpec | None
+) -> tuple[DeploymentConfig, list[Problem]]:
+    """Map one deployment's section, which fits the schema; give what is wrong with it all the same."""
+    problems: list[Problem] = []
+    place = ("deployments", name)
+    labels = _fields(given.get("labels"), _LABELS, LabelConfig())
+    if model and model.label:
+        labels.setdefault("column", model.label)
+    try:
+        rollout = RolloutStrategy(**_fields(given.get("rollout"), _ROLLOUT, RolloutStrategy()))
+    except ValueError as exc:
+        problems.append(Problem(document.line(*place, "rollout", "canary"), f"deployments.{name}.rollout: {exc}"))
+        rollout = RolloutStrategy()
+    retraining, found = _retraining(document, name, given, data)
+    slo = given.get("slo") or {}
+    config = DeploymentConfig(
+        **({"slo_p99_ms": float(slo["p99_ms"])} if "p99_ms" in slo else {}),
+        entity=given.get("entity", ""),
+        labels=LabelConfig(**labels),
+        rollout=rollout,
+        monitors=MonitorConfig(**_fields(given.get("monitors"), _MONITORS, MonitorConfig())),
+        retraining=retraining,
+    )
+    return config, [*problems, *found]
+
+
+def _retraining(
+    document: Document, name: str, given: Section, data: Sequence[str]
+) -> tuple[RetrainingPolicy | None, list[Problem]]:
+    if "retraining" not in given:
+        return None, []
+    section = given["retraining"] or {}
+    default = RetrainingPolicy(dataset="")
+    fields = {
+        **_fields(section, _RETRAINING, default),
+        **_fields(section.get("budget"), _BUDGET, default),
+        **_fields(section.get("gate"), _GATE, default),
+    }
+    fields.setdefault("dataset", data[0] if len(data) == 1 else "")
+    where, place = f"deployments.{name}.retraining", ("deployments", name, "retraining")
+    problems = []
+    if fields["dataset"] not in data:
+        known = ", ".join(data) or "none: add a section 'data'"
+        hint = suggest(fields["dataset"], data) or f" (datasets: {known})"
+        what = f"unknown dataset '{fields['dataset']}'" if fields["dataset"] else "'dataset' is missing"
+        problems.append(Problem(document.line(*place, "dataset"), f"{where}: {what}{hint}"))
+    if fields.get("window") == "sliding" and not fields.get("window_seconds"):
+        problems.append(Problem(document.line(*place, "window"), f"{where}: a sliding window needs 'window_length'"))
+    return RetrainingPolicy(**fields), problems
+
+
+def _fields(section: Section | None, names: Mapping[str, str], default: object) -> dict[str, Any]:
+    """Rename a section's keys to a record's fields, and give the values the types the record's defaults have."""
+    return {
+        field: _value(section[key], field, getattr(default, field))
+        for key, field in names.items()
+        if section is not None and key in section
+    }
+
+
+def _value(value: Any, field: str, default: object) -> Any:
+    if field.endswith("_seconds"):
+        return seconds_of(value)
+    if isinstance(value, list):
+        return tuple(float(item) if isinstance(item, int) else item for item in value)
+    return float(value) if isinstance(default, float) else value
