@@ -1,0 +1,189 @@
+"""The rollout controller: gathers evidence, asks the pure decision, and applies it in one transaction."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tournant.domain.blocks import Pairs, concurrent_pairs, shadow_pairs
+from tournant.domain.control import GatewayState, RevisionStatus
+from tournant.domain.deployment import Deployment, Revision
+from tournant.domain.performance import losses
+from tournant.domain.predictions import Label, Segment
+from tournant.domain.registry import ModelVersion
+from tournant.domain.rollout import Observation, Phase, Rollout
+from tournant.domain.verdicts import Decision, Evidence, decide
+from tournant.ports import Columns, UnitOfWork
+from tournant.services.context import Context
+from tournant.services.gateways import live_gateways
+from tournant.services.rollouts import move_rollout
+from tournant.services.routing import OPEN_PHASES, routes_version
+
+__all__ = ["RolloutController"]
+
+UNIT_SECONDS = {"hour": 3600.0, "day": 86_400.0}
+_COMPARING = (Phase.SHADOW, Phase.CANARY)
+_SCORE_DEVIATIONS = 4.0  # a number's range, for the bound on score shift
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Losses and what they were computed from, so that an idle tick costs three counts and no file is read."""
+
+    watermark: tuple[object, ...]
+    pairs: Pairs | None
+
+
+class RolloutController:
+    """Moves open rollouts. Ticking twice on the same evidence changes nothing; gateways that are gone count for nothing."""
+
+    def __init__(self, ctx: Context) -> None:
+        """Act as the controller in `ctx`."""
+        self._ctx = ctx.acting_as("rollout controller")
+        self._losses: dict[str, _Judged] = {}
+
+    def tick(self) -> bool:
+        """Decide every open rollout once, and tell whether anything changed."""
+        with self._ctx.transactions.begin(write=False) as uow:
+            rollouts = uow.find(Rollout, phase__in=OPEN_PHASES, order="started_at")
+        self._losses = {rollout.id: self._losses[rollout.id] for rollout in rollouts if rollout.id in self._losses}
+        changed = [self._decide(rollout) for rollout in rollouts]
+        return any(changed)
+
+    def busy(self) -> bool:
+        """Tell whether a live gateway has yet to apply the newest routes, or to load or probe a revision."""
+        with self._ctx.transactions.begin(write=False) as uow:
+            version = routes_version(uow)
+            candidates = [rollout.revision for rollout in uow.find(Rollout, phase__in=OPEN_PHASES)]
+        return version > 0 and any(_works(gateway, version, candidates) for gateway in live_gateways(self._ctx))
+
+    def _decide(self, rollout: Rollout) -> bool:
+        decision = decide(rollout, self._gather(rollout), self._ctx.clock.now())
+        return decision.rollout != rollout and self._apply(rollout, decision)
+
+    def _apply(self, judged: Rollout, decision: Decision) -> bool:
+        with self._ctx.transactions.begin() as uow:
+            if uow.get(Rollout, judged.id, lock=True) != judged:
+                return True  # steered by hand meanwhile: look again
+            if decision.action == "hold":
+                uow.save(decision.rollout)
+            else:
+                move_rollout(self._ctx, uow, decision.rollout, action=decision.action, gates=decision.gates)
+        return True
+
+    def _gather(self, rollout: Rollout) -> Evidence:
+        gateways = live_gateways(self._ctx)
+        with self._ctx.transactions.begin(write=False) as uow:
+            deployment = uow.get(Deployment, rollout.deployment)
+            assert deployment
+            found = uow.find(Observation, rollout=rollout.id, epoch=rollout.epoch)
+            kind = _output_kind(uow, rollout.revision)
+        role = "canary" if rollout.phase is Phase.CANARY else "shadow"
+        stable = _observed(found, rollout.stable, "stable")
+        return Evidence(
+            slo_p99_ms=deployment.config.slo_p99_ms,
+            gateways=tuple(gateway.id for gateway in gateways),
+            statuses=tuple(_statuses(gateways, rollout.revision)),
+            stable=stable,
+            candidate=_observed(found, rollout.revision, role),
+            loss=self._judge_losses(rollout, deployment),
+            metric=deployment.config.monitors.metric,
+            score_range=_score_range(kind, stable),
+        )
+
+    def _judge_losses(self, rollout: Rollout, deployment: Deployment) -> Pairs | None:
+        if rollout.phase not in _COMPARING or not rollout.strategy.minimum_labels:
+            return None
+        with self._ctx.transactions.begin(write=False) as uow:
+            watermark = _watermark(uow, rollout)
+            known = self._losses.get(rollout.id)
+            if known and known.watermark == watermark:
+                return known.pairs
+            since = rollout.started_at  # of the rollout: a pause restarts the step's clock, not its epoch
+            segments = uow.find(Segment, deployment=rollout.deployment, registered_at__ge=since, order="start,digest")
+            labels = uow.find(Label, deployment=rollout.deployment, received_at__ge=since, order="reference")
+        pairs = self._compare(rollout, deployment, segments, labels) if segments and labels else None
+        self._losses[rollout.id] = _Judged(watermark, pairs)
+        return pairs
+
+    def _compare(
+        self, rollout: Rollout, deployment: Deployment, segments: list[Segment], labels: list[Label]
+    ) -> Pairs | None:
+        outcomes = self._ctx.predictions.outcomes(segments, labels, start=-math.inf, end=math.inf)
+        unit = UNIT_SECONDS.get(deployment.config.monitors.unit, UNIT_SECONDS["day"])
+        return compare_losses(rollout, outcomes, deployment.config.monitors.metric, unit)
+
+
+def compare_losses(rollout: Rollout, outcomes: Columns, metric: str, unit_seconds: float) -> Pairs | None:
+    """Compare labelled requests of the rollout's present epoch by blocks of `unit_seconds`; None while there are none.
+
+    In shadow both answered the same requests. In canary each answered its own, randomised at the same time; what
+    stable answered in the canary's place belongs to neither.
+    """
+    mine = (outcomes["rollout"] == rollout.id) & (outcomes["epoch"] == rollout.epoch)
+    labelled = mine & ~np.isnan(outcomes["label"]) & ~np.isnan(outcomes["score"]) & ~outcomes["error"]
+    shadow = rollout.phase is Phase.SHADOW
+    role = outcomes["role"]
+    ids = outcomes["prediction_id"].astype(str)
+    theirs = np.flatnonzero(labelled & (role == "stable"))
+    candidate = mine & (outcomes["revision"] == rollout.revision) & (role == ("shadow" if shadow else "canary"))
+    own = np.flatnonzero(candidate & labelled)
+    if shadow:
+        _, left, right = np.intersect1d(ids[theirs], ids[own], return_indices=True)
+        theirs, own = theirs[left], own[right]
+    else:
+        theirs = theirs[~np.isin(ids[theirs], ids[candidate])]
+    if not len(own) or not len(theirs):
+        return None
+
+    def lost(rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        return losses(metric, outcomes["score"][rows], outcomes["label"][rows])
+
+    block = np.floor(outcomes["event_time"] / unit_seconds)
+    if shadow:
+        return shadow_pairs(block[own], lost(theirs), lost(own))
+    return concurrent_pairs(block[theirs], lost(theirs), block[own], lost(own))
+
+
+def _watermark(uow: UnitOfWork, rollout: Rollout) -> tuple[object, ...]:
+    """What changes when there are new segments or labels since the epoch began."""
+    name, since = rollout.deployment, rollout.started_at
+    newest = uow.find(Label, deployment=name, received_at__ge=since, order="-received_at", limit=1)
+    return (
+        rollout.epoch,
+        uow.count(Segment, deployment=name, registered_at__ge=since),
+        uow.count(Label, deployment=name, received_at__ge=since),
+        newest[0].received_at if newest else 0.0,
+    )
+
+
+def _works(gateway: GatewayState, version: int, candidates: list[str]) -> bool:
+    states = {status.revision: status.state for status in gateway.statuses}
+    behind = gateway.routes_version != version
+    return behind or "loading" in states.values() or any(candidate not in states for candidate in candidates)
+
+
+def _statuses(gateways: list[GatewayState], revision: str) -> list[tuple[str, RevisionStatus]]:
+    return [(gateway.id, status) for gateway in gateways for status in gateway.statuses if status.revision == revision]
+
+
+def _observed(found: list[Observation], revision: str, role: str) -> Observation | None:
+    return next((seen for seen in found if (seen.revision, seen.role) == (revision, role)), None)
+
+
+def _output_kind(uow: UnitOfWork, revision_id: str) -> str:
+    revision = uow.get(Revision, revision_id)
+    version = uow.get(ModelVersion, revision.model_version) if revision else None
+    return version.signature.output.kind if version else "number"
+
+
+def _score_range(kind: str, stable: Observation | None) -> float:
+    """Scores of a probability range over 1; those of a number over four standard deviations; others are not judged."""
+    if kind == "probability":
+        return 1.0
+    answered = stable.requests - stable.errors if stable else 0
+    if kind != "number" or stable is None or answered < 2:
+        return 0.0
+    mean = stable.score_sum / answered
+    return _SCORE_DEVIATIONS * math.sqrt(max(stable.score_squares / answered - mean * mean, 0.0))
