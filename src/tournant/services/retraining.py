@@ -1,6 +1,7 @@
 """Retrainings: starting, deciding and moving them from state to state."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tournant.domain.alerts import Alert, AlertState
@@ -28,6 +29,7 @@ __all__ = [
     "list_retrainings",
     "move_retraining",
     "reject_retraining",
+    "retraining_folder",
     "start_retraining",
     "unit_seconds",
 ]
@@ -39,6 +41,11 @@ _UNIT_SECONDS = {"hour": 3_600.0, "day": 86_400.0}
 def unit_seconds(monitors: MonitorConfig) -> float:
     """Give the length of a deployment's unit of evidence."""
     return _UNIT_SECONDS[monitors.unit]
+
+
+def retraining_folder(ctx: Context, retraining_id: str) -> Path:
+    """Give the folder where a retraining keeps its frozen files, its project checked out, and its job's log."""
+    return ctx.settings.home / "retrainings" / retraining_id
 
 
 def get_retraining(ctx: Context, retraining_id: str) -> Retraining:
@@ -166,9 +173,9 @@ def _position(retraining: Retraining) -> tuple[object, ...]:
 def _event(ctx: Context, retraining: Retraining, verb: str, summary: str) -> Event:
     return ctx.event(
         f"retraining.{verb}",
-        f"retraining/{retraining.id}",
+        f"deployment/{retraining.deployment}",
         summary,
-        deployment=retraining.deployment,
+        retraining=retraining.id,
         model=retraining.model,
         state=retraining.state.value,
     )
