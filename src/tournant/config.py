@@ -60,6 +60,6 @@ class Settings:
 
     def child_environ(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Give the environment variables for a child process: ours, less what would leak tournant's own Python into it."""
-        dropped = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "TOURNANT_TOKEN")
+        dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "TOURNANT_TOKEN")
         kept = {name: value for name, value in self.environ.items() if name not in dropped}
         return {**kept, **(extra or {})}
