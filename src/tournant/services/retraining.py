@@ -19,6 +19,7 @@ from tournant.domain.retraining import (
 from tournant.errors import Conflict, NotFound
 from tournant.ports import UnitOfWork
 from tournant.services.context import Context, new_id
+from tournant.services.references import UNIT_SECONDS
 
 __all__ = [
     "ACTIVE",
@@ -35,12 +36,11 @@ __all__ = [
 ]
 
 ACTIVE = tuple(state.value for state in RetrainingState if not state.final)
-_UNIT_SECONDS = {"hour": 3_600.0, "day": 86_400.0}
 
 
 def unit_seconds(monitors: MonitorConfig) -> float:
     """Give the length of a deployment's unit of evidence."""
-    return _UNIT_SECONDS[monitors.unit]
+    return UNIT_SECONDS[monitors.unit]
 
 
 def retraining_folder(ctx: Context, retraining_id: str) -> Path:
