@@ -69,7 +69,7 @@ def _deploy_file(
 ) -> Revision:
     from tournant.bootstrap.control_plane import open_context
     from tournant.config import Settings
-    from tournant.services.registry import register_file
+    from tournant.services.project_models import register_file
 
     if not path.is_file():
         raise NotFound(f"there is no file {path}")

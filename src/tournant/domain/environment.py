@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Environment"]
+__all__ = ["Environment", "LockedRequirements"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,3 +16,15 @@ class Environment:
     python: str
     lock: str
     created_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedRequirements:
+    """The environment that requirements were locked to: the same text means the same environment until it is locked anew.
+
+    `key` is the digest of the Python version and the requirements' text.
+    """
+
+    key: str
+    environment: str
+    locked_at: float

@@ -29,10 +29,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentSpec:
-    """What the project needs to run: Python `major.minor` (empty: the platform's) and a requirements file."""
+    """What the project needs to run: Python `major.minor` (empty: the platform's) and a requirements file with its text."""
 
     python: str = ""
     requirements: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,7 +111,9 @@ class ModelVersion:
     commit: str = ""
     datasets: tuple[str, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
-    reference: str = ""  # digest of the Parquet with sampled reference rows (inputs, label, event_time)
+    reference: str = ""  # digest of the Parquet with reference rows (inputs, label, event time)
+    reference_label: str = ""  # ... its column with the label
+    reference_time: str = ""  # ... and with the event time, if it has one
     actor: str = ""
     tags: dict[str, str] = field(default_factory=dict)
 

@@ -56,14 +56,9 @@ def _build(document: Document, root: Section, folder: Path) -> tuple[Project, li
     for name, settings in _section(root, "deployments").items():
         deployments[name], found = read_deployment(document, name, settings or {}, data=list(data), model=model)
         problems.extend(found)
-    environment = _section(root, "environment")
     project = Project(
         name=root["project"],
-        environment=None
-        if root.get("environment") is None
-        else EnvironmentSpec(
-            python=document.texts.get(("environment", "python"), ""), requirements=environment.get("requirements", "")
-        ),
+        environment=_environment(document, root, folder),
         data={name: _clean(path) for name, path in data.items()},
         params=dict(_section(root, "params")),
         steps=tuple(_step(name, step, folder) for name, step in _section(root, "pipeline").items()),
@@ -72,6 +67,18 @@ def _build(document: Document, root: Section, folder: Path) -> tuple[Project, li
         deployments=deployments,
     )
     return project, problems
+
+
+def _environment(document: Document, root: Section, folder: Path) -> EnvironmentSpec | None:
+    if root.get("environment") is None:
+        return None
+    requirements = _clean(_section(root, "environment").get("requirements", ""))
+    path = folder / requirements
+    return EnvironmentSpec(
+        python=document.texts.get(("environment", "python"), ""),
+        requirements=requirements,
+        text=path.read_text(encoding="utf-8") if requirements and path.is_file() else "",
+    )
 
 
 def _step(name: str, step: Section, folder: Path) -> Step:

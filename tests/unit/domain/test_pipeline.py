@@ -1,6 +1,7 @@
 """How steps follow from each other, and when a step's work can be taken from the cache."""
 
 import dataclasses
+import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +42,7 @@ def test_a_cycle_is_found_and_named(steps: list[Step], data: st.DataObject) -> N
     cycle = find_cycle(tied)
     waits = producers(tied)
     assert cycle[0] == cycle[-1]
-    assert all(earlier in waits[later] for earlier, later in zip(cycle, cycle[1:], strict=False))
+    assert all(earlier in waits[later] for earlier, later in itertools.pairwise(cycle))
 
 
 @given(acyclic_steps(), st.data())

@@ -17,7 +17,7 @@ from tournant.domain.alerts import Alert, Monitor
 from tournant.domain.control import ClockState, Event, GatewayState, Lease, RoutesVersion
 from tournant.domain.data import Dataset, DatasetVersion, StepCacheEntry
 from tournant.domain.deployment import Deployment, Revision
-from tournant.domain.environment import Environment
+from tournant.domain.environment import Environment, LockedRequirements
 from tournant.domain.predictions import Label, Segment, Traffic
 from tournant.domain.profile import ReferenceProfile, WindowProfile
 from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
@@ -116,6 +116,7 @@ RECORDS: dict[type[Any], Mapping] = {
         Mapping(DatasetVersion, "dataset_version", "id", "dataset,number"),
         Mapping(StepCacheEntry, "step_cache", "key"),
         Mapping(Environment, "environment", "digest"),
+        Mapping(LockedRequirements, "locked_requirements", "key"),
         Mapping(RegisteredModel, "registered_model", "name"),
         Mapping(ModelVersion, "model_version", "id", "model,number"),
         Mapping(ModelAlias, "model_alias", "model,alias"),

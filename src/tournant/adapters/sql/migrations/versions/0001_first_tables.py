@@ -134,6 +134,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
+        "locked_requirements",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("environment", sa.Text(), nullable=False),
+        sa.Column("locked_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_table(
         "metric",
         sa.Column("run", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
@@ -171,6 +178,8 @@ def upgrade() -> None:
         sa.Column("datasets", sa.Text(), nullable=False),
         sa.Column("metrics", sa.Text(), nullable=False),
         sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("reference_label", sa.Text(), nullable=False),
+        sa.Column("reference_time", sa.Text(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("tags", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),

@@ -1,0 +1,145 @@
+"""From a project or a bare file to a registered model version."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tournant.domain.environment import Environment
+from tournant.domain.pipeline import ModelSpec, Project, overlaps
+from tournant.domain.registry import ModelVersion
+from tournant.errors import Invalid, NotFound
+from tournant.services.context import Context
+from tournant.services.environments import lock_requirements
+from tournant.services.model_files import ModelFolder, open_model_folder, requirements_of
+from tournant.services.registry import Provenance, Reference, list_versions, register_model
+
+__all__ = ["makes_model", "register_file", "register_project_model"]
+
+
+def makes_model(project: Project, steps: frozenset[str]) -> bool:
+    """Tell whether a run of these steps ends with a model to register: whatever makes it has run."""
+    model = project.model
+    if model is None:
+        return False
+    makers = {step.name for step in project.steps if any(overlaps(model.path, path) for path in step.products)}
+    return makers <= steps
+
+
+def register_project_model(
+    ctx: Context,
+    project: Project,
+    folder: Path,
+    environment: Environment | None,
+    provenance: Provenance,
+    *,
+    say: Callable[[str], None],
+) -> ModelVersion:
+    """Register the model a project has made.
+
+    The newest version is given back when its model, code, data and environment are the same (a run with tags always makes
+    a new one). Without an environment of the project's own, the model's packages are locked as they are installed here.
+    """
+    spec = project.model
+    assert spec is not None  # see makes_model
+    with _as_folder(folder / spec.path) as path:
+        example = folder / spec.input_example if spec.input_example else None
+        model = open_model_folder(path, entry=_entry(spec, folder), flavor=spec.flavor, example=example)
+        environment = _environment_of(ctx, model, environment)
+        unchanged = None if provenance.tags else _find_unchanged(ctx, spec.name, model, environment, provenance)
+        if unchanged:
+            say(f"{unchanged.id}: unchanged")
+            return unchanged
+        say(f"{spec.name}: registering and converting")
+        return register_model(
+            ctx,
+            model,
+            name=spec.name,
+            environment=environment,
+            predict=spec.predict,
+            provenance=provenance,
+            reference=_reference(spec, folder),
+            tolerance=spec.tolerance,
+        )
+
+
+def register_file(
+    ctx: Context,
+    path: Path,
+    *,
+    name: str,
+    requirements: Path | None = None,
+    example: Path | None = None,
+    python: str = "",
+    tolerance: float = 1e-4,
+) -> ModelVersion:
+    """Register a bare model file, with no pipeline.
+
+    An ONNX file needs no environment. A pickle's is locked from `requirements`, else from the scikit-learn version that
+    stands in the pickle and from what is installed here; Invalid when that cannot be told. The same file again is the
+    newest version again.
+    """
+    if not path.is_file():
+        raise NotFound(f"there is no file {path}")
+    with _as_folder(path) as folder:
+        model = open_model_folder(folder, entry=path.name, example=example)
+        text = requirements.read_text(encoding="utf-8") if requirements else ""
+        environment = _environment_of(ctx, model, None, requirements=text, python=python)
+        provenance = Provenance(tags={"source": path.name})
+        unchanged = _find_unchanged(ctx, name, model, environment, provenance)
+        if unchanged:
+            return unchanged
+        return register_model(
+            ctx, model, name=name, environment=environment, provenance=provenance, tolerance=tolerance
+        )
+
+
+@contextmanager
+def _as_folder(path: Path) -> Iterator[Path]:
+    """Give a model's folder; a bare file gets one of its own."""
+    if not path.exists():
+        raise NotFound(f"the model {path} is not there")
+    if path.is_dir():
+        yield path
+        return
+    with TemporaryDirectory(prefix="tournant-") as temporary:
+        shutil.copyfile(path, Path(temporary) / path.name)
+        yield Path(temporary)
+
+
+def _entry(spec: ModelSpec, folder: Path) -> str:
+    path = folder / spec.path
+    return spec.entry or (path.name if path.is_file() else "")
+
+
+def _environment_of(
+    ctx: Context, model: ModelFolder, environment: Environment | None, *, requirements: str = "", python: str = ""
+) -> Environment | None:
+    if model.flavor == "onnx":
+        return None
+    if environment:
+        return environment
+    text = requirements or requirements_of(model.path / model.entry)
+    return lock_requirements(ctx, python=python, requirements=text)
+
+
+def _reference(spec: ModelSpec, folder: Path) -> Reference | None:
+    if not spec.reference:
+        return None
+    path = folder / spec.reference
+    if not path.is_file() or path.read_bytes()[:4] != b"PAR1":
+        raise Invalid(f"model.reference {spec.reference!r} is not a Parquet file", place="model.reference")
+    return Reference(path=path, label=spec.label, time=spec.time)
+
+
+def _find_unchanged(
+    ctx: Context, name: str, model: ModelFolder, environment: Environment | None, provenance: Provenance
+) -> ModelVersion | None:
+    newest = next(iter(list_versions(ctx, name)), None)
+    if newest is None:
+        return None
+    digest = ctx.blobs.put_tree(model.path)[0]
+    wanted = (digest, provenance.code, provenance.datasets, environment.digest if environment else "")
+    found = (newest.digest, newest.code, newest.datasets, newest.environment)
+    return newest if wanted == found else None

@@ -1,0 +1,226 @@
+"""Running one pipeline step: from the step cache, or as a job in the project's environment."""
+
+import json
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from tournant.domain.data import StepCacheEntry
+from tournant.domain.environment import Environment
+from tournant.domain.pipeline import Project, Step, cache_key, flatten_metrics
+from tournant.domain.tracking import Run, RunStatus, StepRun
+from tournant.errors import Invalid
+from tournant.ports import Job
+from tournant.services.context import Context
+from tournant.services.tracking import log_step
+
+__all__ = ["StepRunner", "command_environ", "last_lines", "read_metrics"]
+
+NICENESS = 10  # training must not starve serving on the same machine
+
+
+def command_environ(ctx: Context, python: Path | None) -> dict[str, str]:
+    """Give the variables under which `python` in a command is the environment's."""
+    search = ctx.settings.environ.get("PATH", "/usr/bin:/bin")
+    variables = {"PYTHONUNBUFFERED": "1"}
+    return {**variables, "PATH": f"{python.parent}:{search}"} if python else variables
+
+
+@dataclass(slots=True)
+class _Interpreter:
+    """Builds the environment when the first step really has to run: a run that is all cached never does."""
+
+    ctx: Context
+    environment: Environment | None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    path: Path | None = None
+
+    def get(self) -> Path:
+        with self.lock:
+            if self.path is None:
+                self.path = (
+                    self.ctx.environments.build(self.environment) if self.environment else _platform_interpreter()
+                )
+        return self.path
+
+
+def _platform_interpreter() -> Path:
+    return Path(sys.executable)
+
+
+@dataclass(kw_only=True)
+class StepRunner:
+    """Runs the steps of one run of a project; several may run at once, in threads.
+
+    `known` are digests of paths that need not be read: datasets, and outs once they are made.
+    """
+
+    ctx: Context
+    project: Project
+    folder: Path
+    run: Run
+    environment: Environment | None
+    known: dict[str, str]
+    force: bool = False
+    say: Callable[[str], None]
+    running: set[str] = field(default_factory=set)
+
+    @cached_property
+    def _interpreter(self) -> _Interpreter:
+        return _Interpreter(self.ctx, self.environment)
+
+    def run_step(self, step: Step, position: int) -> StepRun:
+        """Make a step's outs, by the cache or by running it; Invalid with its last lines when it fails."""
+        params = {name: self.project.params[name] for name in step.params}
+        deps = {dep: self._digest(step, dep) for dep in step.deps}
+        environment = self.environment.digest if self.environment else f"platform {self.ctx.settings.platform_python}"
+        key = cache_key(step, params=params, deps=deps, environment=environment)
+        record = StepRun(
+            run=self.run.id,
+            step=step.name,
+            position=position,
+            status=RunStatus.RUNNING,
+            cache_key=key,
+            started_at=self.ctx.clock.now(),
+        )
+        entry = None if self.force else self._find_cached(key)
+        if entry:
+            return self._take_cached(step, record, entry)
+        return self._execute(step, record, params)
+
+    def _digest(self, step: Step, dep: str) -> str:
+        if dep not in self.known:
+            if not (self.folder / dep).exists():
+                raise Invalid(f"step {step.name!r} needs {dep!r}, which is not there", place=f"pipeline.{step.name}")
+            self.known[dep] = self.ctx.blobs.put_tree(self.folder / dep)[0]
+        return self.known[dep]
+
+    def _find_cached(self, key: str) -> StepCacheEntry | None:
+        with self.ctx.transactions.begin(write=False) as uow:
+            entry = uow.get(StepCacheEntry, key)
+        return entry if entry and all(map(self._has_whole, entry.outs.values())) else None
+
+    def _has_whole(self, digest: str) -> bool:
+        blobs = self.ctx.blobs
+        return blobs.has(digest) and all(blobs.has(file.digest) for file in blobs.tree(digest).files.values())
+
+    def _take_cached(self, step: Step, record: StepRun, entry: StepCacheEntry) -> StepRun:
+        for path, digest in entry.outs.items():
+            self.ctx.blobs.checkout(digest, self.folder / path)
+            self.known[path] = digest
+        self.say(f"{step.name}: unchanged")
+        now = self.ctx.clock.now()
+        done = replace(record, status=RunStatus.SUCCESSFUL, cached=True, ended_at=now, exit_code=0, outs=entry.outs)
+        log_step(self.ctx, done)
+        return done
+
+    def _execute(self, step: Step, record: StepRun, params: Mapping[str, object]) -> StepRun:
+        python = self._interpreter.get()
+        notes = self.ctx.settings.home / "runs" / self.run.id
+        notes.mkdir(parents=True, exist_ok=True)
+        params_file = notes / f"{step.name}.params.json"
+        params_file.write_text(json.dumps(params))
+        log = notes / f"{step.name}.log"
+        for path in step.products:
+            _clear(self.folder / path)
+        record = replace(record, log=str(log))
+        log_step(self.ctx, record)
+        self.say(f"{step.name}: {step.run}")
+        variables = {
+            **command_environ(self.ctx, python),
+            **step.env,
+            "TOURNANT_RUN_ID": self.run.id,
+            "TOURNANT_STEP": step.name,
+            "TOURNANT_PARAMS": str(params_file),
+        }
+        exit_code = self._wait(
+            Job(
+                id=f"{self.run.id}-{step.name}",
+                command=step.run,
+                cwd=self.folder,
+                log=log,
+                env=variables,
+                threads=step.threads,
+                niceness=NICENESS,
+            )
+        )
+        return self._conclude(step, replace(record, exit_code=exit_code))
+
+    def _wait(self, job: Job) -> int | None:
+        self.running.add(job.id)
+        try:
+            self.ctx.executor.start(job)
+            return self.ctx.executor.wait(job.id).exit_code
+        finally:
+            self.running.discard(job.id)
+
+    def _conclude(self, step: Step, record: StepRun) -> StepRun:
+        record = replace(record, ended_at=self.ctx.clock.now())
+        missing = [path for path in step.products if not (self.folder / path).exists()]
+        if record.exit_code != 0 or missing:
+            log_step(self.ctx, replace(record, status=RunStatus.FAILED))
+            raise Invalid(_failure(step, record, missing), place=f"pipeline.{step.name}")
+        try:
+            read_metrics(self.folder, step)
+        except Invalid:
+            log_step(self.ctx, replace(record, status=RunStatus.FAILED))
+            raise
+        outs = {path: self.ctx.blobs.put_tree(self.folder / path)[0] for path in step.products}
+        self.known.update(outs)
+        done = replace(record, status=RunStatus.SUCCESSFUL, outs=outs)
+        entry = StepCacheEntry(
+            key=record.cache_key, step=step.name, outs=outs, created_at=record.ended_at or 0.0, run=self.run.id
+        )
+        with self.ctx.transactions.begin() as uow:
+            uow.save(done)
+            uow.save(entry)
+        return done
+
+
+def read_metrics(folder: Path, step: Step) -> dict[str, float]:
+    """Read the numbers in a step's metrics files; Invalid when one is no JSON object."""
+    metrics: dict[str, float] = {}
+    for path in step.metrics:
+        try:
+            content = json.loads((folder / path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as exc:
+            raise Invalid(f"step {step.name!r}: metrics file {path!r} is not JSON: {exc}", place=path) from exc
+        if not isinstance(content, dict):
+            raise Invalid(
+                f'step {step.name!r}: metrics file {path!r} must be an object such as {{"auroc": 0.7}}', place=path
+            )
+        metrics.update(flatten_metrics(content))
+    return metrics
+
+
+def last_lines(log: Path, count: int = 20) -> str:
+    """Give the end of a log, indented."""
+    if not log.is_file():
+        return "  (it wrote nothing)"
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 20_000))
+        lines = file.read().decode(errors="replace").rstrip().splitlines()[-count:]
+    return "\n".join(f"  {line}" for line in lines) or "  (it wrote nothing)"
+
+
+def _failure(step: Step, record: StepRun, missing: list[str]) -> str:
+    if record.exit_code == 0:
+        what = f"step {step.name!r} ended well but did not make {', '.join(map(repr, missing))}"
+    elif record.exit_code is None or record.exit_code < 0:
+        what = f"step {step.name!r} was killed (signal {-(record.exit_code or -9)})"
+    else:
+        what = f"step {step.name!r} failed with exit code {record.exit_code}"
+    return f"{what}: {step.run}\n{last_lines(Path(record.log))}\nIts whole log: {record.log}"
+
+
+def _clear(path: Path) -> None:
+    """Take away what an earlier run has made (the content store has it), so that nothing stale can pass for new."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
