@@ -65,6 +65,7 @@ class CountingGateway:
     started_at: float = field(default_factory=time.time)
     dice: random.Random = field(default_factory=lambda: random.Random(7))
     table: RoutingTable = field(default_factory=lambda: RoutingTable(version=0))
+    last: GatewayReport | None = None
 
     def behaviour(self, revision: str) -> Behaviour:
         """How a revision does; well, unless said otherwise."""
@@ -84,7 +85,7 @@ class CountingGateway:
         self.sequence += 1
         self.report(tuple(deltas))
 
-    def report(self, deltas: tuple[Delta, ...]) -> GatewayReport:
+    def report(self, deltas: tuple[Delta, ...]) -> None:
         """Send a report."""
         report = GatewayReport(
             gateway=self.id,
@@ -97,7 +98,7 @@ class CountingGateway:
             statuses=tuple(self._status(route, r.id) for route in self.table.deployments for r in route.revisions),
         )
         apply_report(self.ctx, report)
-        return report
+        self.last = report
 
     def _status(self, route: DeploymentRoute, revision: str) -> RevisionStatus:
         behaviour = self.behaviour(revision)
