@@ -1,0 +1,188 @@
+"""The gateway's composition root: `python -m tournant.bootstrap.gateway`."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import structlog
+import uvicorn
+
+from tournant.adapters.environments.uv import UvEnvironments
+from tournant.config import Settings
+from tournant.errors import Conflict, TournantError, Unavailable
+from tournant.messages.routing import RoutingTable
+from tournant.ports import EnvironmentBuilder
+from tournant.serving.app import App
+from tournant.serving.artifacts import ArtifactCache
+from tournant.serving.gateway import Gateway
+from tournant.serving.identity import Identity, claim_identity
+from tournant.serving.link import Link, read_cached_routes
+from tournant.serving.loading import Loader
+from tournant.serving.recording import Recorder
+from tournant.serving.reports import Reports
+from tournant.serving.spool import Spool
+from tournant.serving.uploads import Uploads
+
+__all__ = ["GatewayProcess", "main", "run_gateway"]
+
+T = TypeVar("T")
+GRACE_SECONDS = 3
+LOOP_SECONDS = 30.0  # how long the event loop may take for what the link asks of it; a drain of shadows is the longest
+
+
+class GatewayProcess:
+    """All of one gateway process but its socket: starts with the application, and ends with it."""
+
+    def __init__(self, settings: Settings, control_url: str, url: str, environments: EnvironmentBuilder) -> None:
+        """Serve what the control plane at `control_url` says; others reach this gateway at `url`."""
+        self._url = url
+        self._identity: Identity = claim_identity(settings.home / "gateway")
+        folder = self._identity.folder
+        self._cache: Path = folder / "routes.json"
+        self._client = _client(control_url, settings.token)
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="load")
+        environ = settings.child_environ()
+        loader = Loader(
+            artifacts=ArtifactCache(folder / "models", self._client),
+            environments=environments,
+            threads=self._threads,
+            logs=folder / "logs",
+            environ=environ,
+        )
+        spool = Spool(folder / "spool")
+        self.gateway = Gateway(loader, spool, self._wake)
+        self._recorder = Recorder(folder / "logs" / "recorder.log", settings.environ or environ)
+        self._link = Link(
+            self._client,
+            self._identity.id,
+            self._cache,
+            apply=self._apply,
+            flush=lambda: self._on_loop(self.gateway.flush),
+            uploads=Uploads(spool.folder, self._recorder, self._client, self._identity.id, spool.forget),
+            reports=Reports(
+                self._client, self._identity.id, lambda: self._url, lambda: self._on_loop(self.gateway.snapshot)
+            ),
+        )
+        self.app = App(self.gateway, self)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> None:
+        """Serve by the cached routes, and start to follow the control plane."""
+        self._loop = asyncio.get_running_loop()
+        cached = read_cached_routes(self._cache)
+        if cached:
+            self.gateway.apply(cached)
+        self._link.start(cached)
+
+    async def stop(self) -> None:
+        """Report once more, then end what was started."""
+        await asyncio.get_running_loop().run_in_executor(None, self._link.stop)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._recorder.close()
+        self._link.close()
+        self._identity.release()
+
+    def _apply(self, table: RoutingTable) -> None:
+        assert self._loop
+        with contextlib.suppress(RuntimeError):  # the loop has ended: so does the link
+            self._loop.call_soon_threadsafe(self.gateway.apply, table)
+
+    def _wake(self) -> None:
+        self._link.wake()
+
+    def _on_loop(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        assert self._loop
+        try:
+            return asyncio.run_coroutine_threadsafe(work(), self._loop).result(LOOP_SECONDS)
+        except (TimeoutError, RuntimeError) as exc:
+            raise Unavailable("the gateway's event loop is busy or has ended") from exc
+
+
+def run_gateway(settings: Settings, control_url: str) -> None:
+    """Serve predictions until SIGTERM or SIGINT; Conflict if the port is in use."""
+    bound = _bind(settings.gateway_host, settings.gateway_port)
+    host, port = bound.getsockname()[:2]
+    process = GatewayProcess(settings, control_url, f"http://{_reachable(host)}:{port}", UvEnvironments(settings))
+    config = uvicorn.Config(
+        process.app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=75,
+        server_header=False,
+        date_header=False,
+    )
+    uvicorn.Server(config).run(sockets=[bound])
+
+
+def main() -> None:
+    """Run a gateway from the command line; exit 2 with a sentence if it cannot start."""
+    parser = argparse.ArgumentParser(prog="python -m tournant.bootstrap.gateway", description="Run one gateway.")
+    parser.add_argument("--home", help="folder that holds everything")
+    parser.add_argument("--control-url", required=True, help="where the control plane answers")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
+    given = parser.parse_args()
+    _log_to_stderr()
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        run_gateway(Settings.load(home=given.home, gateway_host=given.host, gateway_port=given.port), given.control_url)
+    except TournantError as exc:
+        print(f"tournant gateway: {exc.message}", file=sys.stderr)  # noqa: T201 - talk goes to stderr
+        raise SystemExit(2) from exc
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as exc:
+        bound.close()
+        raise Conflict(f"the gateway cannot listen on {host}:{port} ({exc.strerror}). Choose another: --port") from exc
+    return bound
+
+
+def _client(control_url: str, token: str) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    # Without trust in the environment no proxy can come between, and a plain address needs no certificates read.
+    verify = ssl.create_default_context() if control_url.startswith("https:") else False
+    return httpx.Client(base_url=control_url, headers=headers, verify=verify, trust_env=False)
+
+
+def _reachable(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+if __name__ == "__main__":
+    main()

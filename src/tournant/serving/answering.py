@@ -1,0 +1,210 @@
+"""Answers requests: split, ask, fall back to stable, count, record, hand on to shadows."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tournant.serving.counters import Counters, Stream
+from tournant.serving.endpoint import Arm, Endpoint
+from tournant.serving.failures import ModelFailed
+from tournant.serving.held import Held, Outcome
+from tournant.serving.outputs import Score, headline
+from tournant.serving.schema import Request
+from tournant.serving.shadows import Shadowed, Shadows
+from tournant.serving.spool import Record, Spool
+
+__all__ = ["Answer", "Answerer", "Prediction"]
+
+STABLE_TIMEOUT_SECONDS = 30.0
+_BYPASSED = ModelFailed("bypassed: the circuit breaker is open after 5 errors in the last 20 requests")
+
+
+class Prediction(msgspec.Struct, omit_defaults=True, gc=False):
+    """One answered row. `revision` is named where one request was answered by several."""
+
+    id: str
+    score: float | msgspec.UnsetType = msgspec.UNSET
+    label: str | msgspec.UnsetType = msgspec.UNSET
+    scores: list[float] | msgspec.UnsetType = msgspec.UNSET
+    revision: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Answer(msgspec.Struct, gc=False):
+    """What `POST /predict/{deployment}` gives; of several revisions, `model_version` and `revision` are the first row's."""
+
+    predictions: list[Prediction]
+    model_version: str
+    revision: str
+
+
+class _Rows:
+    """One request on its way: identities of its rows, and the answers found so far."""
+
+    __slots__ = ("answers", "arms", "endpoint", "entities", "event_time", "ids", "request")
+
+    def __init__(self, endpoint: Endpoint, request: Request, event_time: float) -> None:
+        self.endpoint = endpoint
+        self.request = request
+        self.event_time = event_time
+        self.ids = [os.urandom(12).hex() for _ in request.rows]
+        self.entities = [endpoint.entity(row) for row in request.rows]
+        self.answers: list[Any] = [None] * len(request.rows)  # a Score each, once answered
+        self.arms: list[Any] = [None] * len(request.rows)  # the Arm that gave it
+
+
+class Answerer:
+    """The path of a request through one gateway. Belongs to the event loop."""
+
+    def __init__(self, counters: Counters, spool: Spool, shadows: Shadows, now: Callable[[], float]) -> None:
+        """Count, record and shadow there; `now` is business time."""
+        self._counters = counters
+        self._spool = spool
+        self._shadows = shadows
+        self._now = now
+
+    async def answer(self, endpoint: Endpoint, request: Request) -> Answer:
+        """Give the predictions for a request; ModelFailed if stable itself fails."""
+        rows = _Rows(endpoint, request, self._now() if request.event_time is None else request.event_time)
+        for arm, indexes in endpoint.split(rows.entities):
+            if arm.role == "canary":
+                await self._ask_canary(rows, arm, indexes)
+            else:
+                await self._ask_stable(rows, indexes, arm.told, fallback=False)
+        for arm in endpoint.shadows:
+            self._shadow(rows, arm)
+        endpoint.recent.append((endpoint.schema, request.rows[0]))
+        return _answer(rows)
+
+    async def _ask_canary(self, rows: _Rows, arm: Arm, indexes: list[int]) -> None:
+        """Let the canary answer; whatever goes wrong, stable does."""
+        endpoint, held = rows.endpoint, arm.held
+        if not held.breaker.allows():
+            outcome = Outcome(None, 0.0, _BYPASSED)
+        else:
+            outcome = await _ask(rows, arm, indexes, endpoint.canary_deadline_seconds(len(indexes)))
+            held.breaker.note(failed=outcome.scores is None)
+        if outcome.scores is not None:
+            self._answered(rows, arm, indexes, outcome, arm.told, fallback=False)
+            return
+        self._failed(rows, arm, indexes, outcome, arm.told, fallback=True)
+        # Those who failed on the canary are no random half of anything: no rollout may judge stable by them.
+        await self._ask_stable(rows, indexes, endpoint.stable.aside, fallback=True)
+
+    async def _ask_stable(self, rows: _Rows, indexes: list[int], stream: Stream, *, fallback: bool) -> None:
+        arm = rows.endpoint.stable
+        outcome = await _ask(rows, arm, indexes, STABLE_TIMEOUT_SECONDS)
+        if outcome.scores is None:
+            self._failed(rows, arm, indexes, outcome, stream, fallback=False)
+            assert outcome.error
+            raise outcome.error
+        self._answered(rows, arm, indexes, outcome, stream, fallback=fallback)
+
+    def _answered(
+        self, rows: _Rows, arm: Arm, indexes: list[int], outcome: Outcome, stream: Stream, *, fallback: bool
+    ) -> None:
+        assert outcome.scores is not None
+        cell = self._counters.cell(stream, rows.event_time)
+        slo_ms, latency_ms = rows.endpoint.slo_ms, outcome.latency_ms
+        for index, score in zip(indexes, outcome.scores, strict=True):
+            rows.answers[index] = score
+            rows.arms[index] = arm
+            cell.answered(headline(score), latency_ms, slo_ms)
+            self._record(rows, arm, index, score, None, latency_ms, stream, fallback=fallback)
+
+    def _failed(
+        self, rows: _Rows, arm: Arm, indexes: list[int], outcome: Outcome, stream: Stream, *, fallback: bool
+    ) -> None:
+        cell = self._counters.cell(stream, rows.event_time)
+        for index in indexes:
+            if outcome.error is _BYPASSED:
+                cell.bypassed()
+            else:
+                cell.failed(outcome.latency_ms, rows.endpoint.slo_ms, fallback=fallback)
+            self._record(rows, arm, index, None, str(outcome.error), outcome.latency_ms, stream, fallback=False)
+
+    def _record(
+        self,
+        rows: _Rows,
+        arm: Arm,
+        index: int,
+        score: Score | None,
+        error: str | None,
+        latency_ms: float,
+        stream: Stream,
+        *,
+        fallback: bool,
+    ) -> None:
+        self._spool.append(
+            rows.endpoint.header,
+            Record(
+                rows.ids[index],
+                rows.request.keys[index],
+                rows.entities[index],
+                rows.event_time,
+                arm.held.id,
+                arm.role,
+                stream.rollout,
+                stream.epoch,
+                None if score is None else headline(score),
+                score if isinstance(score, list) else None,
+                error,
+                latency_ms,
+                fallback,
+                None if arm.role == "shadow" else rows.request.rows[index],
+            ),
+        )
+
+    def _shadow(self, rows: _Rows, arm: Arm) -> None:
+        for index, row in enumerate(rows.request.rows):
+            try:
+                values = arm.values(row)
+            except ModelFailed as exc:
+                self._failed_shadow(rows, arm, index, exc)
+                continue
+            self._shadows.put(
+                Shadowed(
+                    arm,
+                    rows.endpoint,
+                    values,
+                    rows.ids[index],
+                    rows.request.keys[index],
+                    rows.entities[index],
+                    rows.event_time,
+                    headline(rows.answers[index]),
+                )
+            )
+
+    def _failed_shadow(self, rows: _Rows, arm: Arm, index: int, error: ModelFailed) -> None:
+        self._failed(rows, arm, [index], Outcome(None, 0.0, error), arm.told, fallback=False)
+
+
+async def _ask(rows: _Rows, arm: Arm, indexes: list[int], timeout_seconds: float) -> Outcome:
+    started = time.perf_counter()
+    try:
+        values = [arm.values(rows.request.rows[index]) for index in indexes]
+    except ModelFailed as exc:  # a column only this revision needs
+        return Outcome(None, (time.perf_counter() - started) * 1e3, exc)
+    return await arm.held.ask(values, timeout_seconds)
+
+
+def _answer(rows: _Rows) -> Answer:
+    first: Held = rows.arms[0].held
+    mixed = any(arm is not rows.arms[0] for arm in rows.arms)
+    predictions = [
+        _prediction(rows.ids[index], rows.answers[index], rows.arms[index].held, mixed=mixed)
+        for index in range(len(rows.ids))
+    ]
+    return Answer(predictions, first.version, first.id)
+
+
+def _prediction(prediction_id: str, score: Score, held: Held, *, mixed: bool) -> Prediction:
+    revision = held.id if mixed else msgspec.UNSET
+    if not isinstance(score, list):
+        return Prediction(prediction_id, score, revision=revision)
+    classes = held.output.classes
+    best = max(range(len(score)), key=score.__getitem__)
+    label = classes[best] if best < len(classes) else str(best)
+    return Prediction(prediction_id, label=label, scores=score, revision=revision)

@@ -1,0 +1,84 @@
+"""One deployment as it is served now: who answers, who shadows, and what a request must look like."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+
+from tournant.domain.deployment import WEIGHT_TOTAL
+from tournant.messages.routing import DeploymentRoute
+from tournant.serving.counters import Stream
+from tournant.serving.held import Held
+from tournant.serving.schema import Row, RowSchema, Values
+from tournant.serving.split import split_bucket
+from tournant.serving.spool import SpoolHeader, header_of
+
+__all__ = ["Arm", "Endpoint", "Recent"]
+
+Recent = deque[tuple[RowSchema, Row]]  # real requests, for probing candidates
+SMALLEST_DEADLINE_SHARE = 0.25  # of the SLO: a canary always gets at least that long
+
+
+class Arm:
+    """A revision in its role. `told` names the stream of its answers, `aside` that of answers no rollout may judge."""
+
+    __slots__ = ("aside", "held", "role", "told", "values")
+
+    def __init__(self, held: Held, role: str, route: DeploymentRoute, schema: RowSchema) -> None:
+        """Let `held` serve `route` as `role`."""
+        self.held = held
+        self.role = role
+        self.told = Stream(route.name, held.id, role, route.rollout, route.epoch)
+        self.aside = Stream(route.name, held.id, role, "", 0)
+        self.values: Callable[[Row], Values] = schema.values(held.signature)
+
+
+class Endpoint:
+    """The live state of one deployment, immutable but for the health its revisions keep."""
+
+    def __init__(
+        self, route: DeploymentRoute, stable: Held, held: Mapping[str, Held], recent: Recent, random: Random
+    ) -> None:
+        """Serve `route` with those of its revisions that are in `held`; `stable` answers."""
+        canary = held.get(route.canary)
+        shadows = [held[name] for name in route.shadows if name in held and held[name] not in (stable, canary)]
+        others = [candidate for candidate in (canary, *shadows) if candidate]
+        warming = [revision.signature for revision in route.revisions if revision.id in route.warming]
+        self.schema = RowSchema(stable.signature, [*(other.signature for other in others), *warming])
+        self.route = route
+        self.name = route.name
+        self.slo_ms = route.slo_p99_ms
+        self.recent = recent
+        self.header: SpoolHeader = header_of(route.name, self.schema)
+        self.stable = Arm(stable, "stable", route, self.schema)
+        self.canary = Arm(canary, "canary", route, self.schema) if canary and canary is not stable else None
+        self.shadows = tuple(Arm(shadow, "shadow", route, self.schema) for shadow in shadows)
+        self._weight = route.canary_weight if self.canary else 0
+        self._random = random
+        self._entity = self.schema.field(route.entity)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The revisions in it: stable, canary (or empty), shadows."""
+        canary = self.canary.held.id if self.canary else ""
+        return (self.stable.held.id, canary, *(arm.held.id for arm in self.shadows))
+
+    def entity(self, row: Row) -> str | None:
+        """Give the value that keeps a row to one side of the split."""
+        value = getattr(row, self._entity) if self._entity else None
+        return None if value is None else str(value)
+
+    def split(self, entities: Sequence[str | None]) -> list[tuple[Arm, list[int]]]:
+        """Divide the rows of a request; rows without an entity go together, at random."""
+        everyone = list(range(len(entities)))
+        if not self.canary or not self._weight:
+            return [(self.stable, everyone)]
+        by_chance = self._random.randrange(WEIGHT_TOTAL)
+        places = [by_chance if e is None else split_bucket(self.route.rollout, e) for e in entities]
+        chosen = [index for index in everyone if places[index] < self._weight]
+        rest = [index for index in everyone if places[index] >= self._weight]
+        return [(arm, rows) for arm, rows in ((self.canary, chosen), (self.stable, rest)) if rows]
+
+    def canary_deadline_seconds(self, rows: int) -> float:
+        """Give how long the canary may take: the SLO less stable's recent p99.9, so that stable can still answer in it."""
+        left = self.slo_ms - self.stable.held.latency.p999_ms
+        return max(left, SMALLEST_DEADLINE_SHARE * self.slo_ms) * rows / 1e3

@@ -1,0 +1,75 @@
+"""A revision that is loaded: asks its model, checks what it says, and keeps what is known of its health."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tournant.domain.registry import Output, Signature
+from tournant.messages.routing import RevisionRoute
+from tournant.serving.failures import ModelFailed
+from tournant.serving.latency import RecentLatency
+from tournant.serving.outputs import Score, check_scores
+from tournant.serving.predictor import Predictor
+from tournant.serving.schema import Values
+from tournant.serving.split import Breaker
+
+__all__ = ["Held", "Outcome"]
+
+
+class Outcome(NamedTuple):
+    """How asking a model went: `scores` or an `error`; `latency_ms` is the call's time divided by its rows."""
+
+    scores: Sequence[Score] | None
+    latency_ms: float
+    error: ModelFailed | None = None
+
+
+class Held:
+    """One loaded revision."""
+
+    def __init__(self, route: RevisionRoute, predictor: Predictor) -> None:
+        """Serve `route` by `predictor`."""
+        self.id = route.id
+        self.route = route
+        self.version = route.model.version
+        self.signature: Signature = route.signature
+        self.output: Output = route.signature.output
+        self.predictor = predictor
+        self.latency = RecentLatency()
+        self.breaker = Breaker()
+        self.in_flight = 0
+
+    async def ask(self, rows: Sequence[Values], timeout_seconds: float) -> Outcome:
+        """Ask the model once for `rows`; never raises what a model does.
+
+        A model on the event loop cannot be interrupted: it is late by the clock, but its answer is there and counts.
+        """
+        started = time.perf_counter()
+        self.in_flight += 1
+        try:
+            scores = check_scores(await self._predict(rows, timeout_seconds), len(rows), self.output)
+            error = None
+        except ModelFailed as exc:
+            scores, error = None, exc
+        finally:
+            self.in_flight -= 1
+        latency_ms = (time.perf_counter() - started) * 1e3 / len(rows)
+        self.latency.note(latency_ms)
+        return Outcome(scores, latency_ms, error)
+
+    async def drain(self, timeout_seconds: float = 30.0) -> None:
+        """Wait for requests in flight, then let the model go."""
+        deadline = time.monotonic() + timeout_seconds
+        while self.in_flight and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        await self.predictor.close()
+
+    async def _predict(self, rows: Sequence[Values], timeout_seconds: float) -> Sequence[Score]:
+        if self.predictor.inline:
+            return await self.predictor.predict(rows)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await self.predictor.predict(rows)
+        except TimeoutError as exc:
+            raise ModelFailed(f"no answer within its deadline of {timeout_seconds * 1e3:.0f} ms") from exc

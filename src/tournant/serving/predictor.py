@@ -1,0 +1,31 @@
+"""What every way of running a model offers to the gateway."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tournant.serving.outputs import Score
+from tournant.serving.schema import Values
+
+__all__ = ["Predictor"]
+
+
+class Predictor(Protocol):
+    """A loaded model. `mode` is `converted` or `worker`."""
+
+    @property
+    def mode(self) -> str:
+        """How it runs."""
+        ...
+
+    @property
+    def inline(self) -> bool:
+        """Whether it answers on the event loop itself."""
+        ...
+
+    async def predict(self, rows: Sequence[Values]) -> Sequence[Score]:
+        """Give one score a row, unchecked; ModelFailed if the model raised, WorkerLost if its process went away."""
+        ...
+
+    async def close(self) -> None:
+        """Give back memory and processes, after requests in flight."""
+        ...

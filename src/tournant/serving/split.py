@@ -1,0 +1,57 @@
+"""Who answers: the sticky split between stable and canary, and the local circuit breaker."""
+
+import hashlib
+from collections import deque
+
+from tournant.domain.deployment import WEIGHT_TOTAL
+
+__all__ = ["Breaker", "split_bucket"]
+
+_WINDOW = 20
+_ERRORS = 5
+_RETRY_EVERY = 20
+
+
+def split_bucket(rollout: str, entity: str) -> int:
+    """Give the entity's place in `[0, 10,000)`: it is on the canary while that is below the canary's weight.
+
+    The place depends on the rollout and the entity only, so raising a weight never moves an entity back.
+
+    >>> split_bucket("r1", "N14228"), split_bucket("r2", "N14228")
+    (6214, 7616)
+    """
+    digest = hashlib.blake2b(f"{rollout}{entity}".encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % WEIGHT_TOTAL
+
+
+class Breaker:
+    """Stops asking a canary that fails again and again; counts requests, not time, so that a replay is deterministic.
+
+    Open from the fifth error among the last 20 asked; every 20th bypassed request is tried, and one success closes it.
+    """
+
+    def __init__(self) -> None:
+        """Start closed."""
+        self._recent: deque[bool] = deque(maxlen=_WINDOW)
+        self._errors = 0
+        self._bypassed = 0
+        self.open = False
+
+    def allows(self) -> bool:
+        """Tell whether the next request may be tried on the canary."""
+        if not self.open:
+            return True
+        self._bypassed += 1
+        return self._bypassed % _RETRY_EVERY == 0
+
+    def note(self, *, failed: bool) -> None:
+        """Take in how a tried request went."""
+        if self.open and not failed:
+            self._recent.clear()
+            self._errors = 0
+            self.open = False
+        if len(self._recent) == _WINDOW:
+            self._errors -= self._recent[0]
+        self._recent.append(failed)
+        self._errors += failed
+        self.open = self.open or self._errors >= _ERRORS

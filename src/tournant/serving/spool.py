@@ -1,0 +1,171 @@
+"""The local spool of predictions: NDJSON files that the event loop appends to, and that outlive the process.
+
+`<name>.open` is being written; a rotation renames it to `<name>.ndjson`, and from then on it belongs to the uploader.
+`<name>.columns.json` beside it says which deployment and which input columns it holds. What is in memory is written at
+least every `FLUSH_SECONDS`: a SIGKILL loses no more than that.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tournant.domain.registry import ColumnType
+from tournant.serving.schema import RowSchema
+
+__all__ = ["FLUSH_SECONDS", "Record", "Segmented", "Spool", "SpoolHeader", "header_of"]
+
+FLUSH_SECONDS = 0.1
+LIMIT_BYTES = 1 << 30
+ROTATE_BYTES = 64 << 20
+_SQL_TYPES = {
+    ColumnType.STRING: "VARCHAR",
+    ColumnType.INTEGER: "BIGINT",
+    ColumnType.NUMBER: "DOUBLE",
+    ColumnType.BOOLEAN: "BOOLEAN",
+}
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One (prediction, revision) as it stands in the spool; `inputs` is the row, and None on shadows."""
+
+    prediction_id: str
+    key: str
+    entity: str | None
+    event_time: float
+    revision: str
+    role: str
+    rollout: str
+    epoch: int
+    score: float | None
+    scores: list[float] | None
+    error: str | None
+    latency_ms: float
+    fallback: bool
+    inputs: Any
+
+
+class SpoolHeader(msgspec.Struct, frozen=True):
+    """What a spool file holds: input columns are pairs of name and SQL type."""
+
+    deployment: str
+    columns: tuple[tuple[str, str], ...]
+
+
+class Segmented(msgspec.Struct, frozen=True, kw_only=True):
+    """A spool file as Parquet; `rows` 0 means there was nothing whole in it, and no file."""
+
+    deployment: str = ""
+    path: str = ""
+    digest: str = ""
+    rows: int = 0
+    size_bytes: int = 0
+    start: float = 0.0
+    end: float = 0.0
+    error: str = ""
+
+
+def header_of(deployment: str, schema: RowSchema) -> SpoolHeader:
+    """Give the header for a deployment's rows."""
+    return SpoolHeader(deployment, tuple((name, _SQL_TYPES[c.type]) for name, c in schema.columns.items()))
+
+
+class _File:
+    """One spool file being written."""
+
+    def __init__(self, path: Path, header: SpoolHeader) -> None:
+        self.header = header
+        self.path = path
+        self.size_bytes = 0
+        self.pending: list[bytes] = []
+        path.with_suffix(".columns.json").write_bytes(msgspec.json.encode(header))
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def flush(self) -> int:
+        """Write what is pending; give its bytes."""
+        if not self.pending:
+            return 0
+        block = b"\n".join([*self.pending, b""])
+        self.pending.clear()
+        view = memoryview(block)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+        self.size_bytes += len(block)
+        return len(block)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+        self.path.rename(self.path.with_suffix(".ndjson"))
+
+
+class Spool:
+    """Appends records of several deployments. Belongs to the event loop, except `forget`, which is the uploader's."""
+
+    def __init__(self, folder: Path, *, limit_bytes: int = LIMIT_BYTES, rotate_bytes: int = ROTATE_BYTES) -> None:
+        """Write in `folder`; what an earlier life left there is handed to the uploader."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.dropped = 0
+        self._limit_bytes = limit_bytes
+        self._rotate_bytes = rotate_bytes
+        self._files: dict[str, _File] = {}
+        self._number = 0
+        self._stamp = time.time_ns() // 1_000_000
+        self._encode = msgspec.json.Encoder().encode
+        for left in folder.glob("*.open"):
+            left.rename(left.with_suffix(".ndjson"))
+        self._written_bytes = sum(path.stat().st_size for path in folder.glob("*.ndjson"))
+        self._removed_bytes = 0  # written by the uploader's thread only
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What waits to be uploaded, as far as it is written."""
+        return self._written_bytes - self._removed_bytes
+
+    def append(self, header: SpoolHeader, record: Record) -> None:
+        """Add a record, or count it as dropped when the spool is full."""
+        if self._written_bytes - self._removed_bytes > self._limit_bytes:
+            self.dropped += 1
+            return
+        file = self._files.get(header.deployment)
+        if file is None or (file.header is not header and file.header != header):
+            file = self._open(header)
+        file.pending.append(self._encode(record))
+
+    def flush(self) -> None:
+        """Write what is in memory; a file that is large enough is handed to the uploader. Drops what the disk refuses."""
+        for file in list(self._files.values()):
+            held = len(file.pending)
+            try:
+                self._written_bytes += file.flush()
+            except OSError:
+                file.pending.clear()
+                self.dropped += held
+            if file.size_bytes > self._rotate_bytes:
+                self._close(file)
+
+    def rotate(self) -> None:
+        """Hand everything written so far to the uploader."""
+        self.flush()
+        for file in list(self._files.values()):
+            self._close(file)
+
+    def forget(self, size_bytes: int) -> None:
+        """Tell that an uploaded file of this size is gone."""
+        self._removed_bytes += size_bytes
+
+    def _open(self, header: SpoolHeader) -> _File:
+        old = self._files.get(header.deployment)
+        if old:
+            self._written_bytes += old.flush()
+            self._close(old)
+        self._number += 1
+        path = self.folder / f"{self._stamp:015d}-{self._number:06d}.open"
+        file = self._files[header.deployment] = _File(path, header)
+        return file
+
+    def _close(self, file: _File) -> None:
+        self._files.pop(file.header.deployment)
+        file.close()

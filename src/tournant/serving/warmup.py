@@ -1,0 +1,98 @@
+"""The latency gate's evidence: requests replayed on a candidate and, at the same moment, on stable."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tournant.domain.control import RevisionStatus
+from tournant.serving.failures import ModelFailed
+from tournant.serving.held import Held, Outcome
+from tournant.serving.latency import quantile
+from tournant.serving.schema import Row, RowSchema
+
+__all__ = ["Probe", "run_probe"]
+
+PAUSE_SECONDS = 0.002  # between probes: real requests go first
+UNCOUNTED = 3  # first calls allocate and fill caches; real traffic meets them once
+TIMEOUT_SECONDS = 5.0
+LONGEST_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Probe:
+    """What the replayed requests showed; latencies in milliseconds."""
+
+    candidate_ms: list[float] = field(default_factory=list)
+    stable_ms: list[float] = field(default_factory=list)
+    errors: int = 0
+    over_slo: int = 0
+    last_error: str = ""
+
+    def status(self, revision: str, mode: str) -> RevisionStatus:
+        """Give the evidence as a gateway reports it."""
+        candidate, stable = sorted(self.candidate_ms), sorted(self.stable_ms)
+        return RevisionStatus(
+            revision=revision,
+            state="ready",
+            mode=mode,
+            error=self.last_error,
+            probes=len(candidate),
+            probe_errors=self.errors,
+            probe_over_slo=self.over_slo,
+            p50_ms=quantile(candidate, 0.5),
+            p99_ms=quantile(candidate, 0.99),
+            stable_p50_ms=quantile(stable, 0.5),
+            stable_p99_ms=quantile(stable, 0.99),
+        )
+
+
+async def run_probe(
+    candidate: Held, stable: Held | None, samples: Sequence[tuple[RowSchema, Row]], count: int, slo_ms: float
+) -> Probe:
+    """Replay `count` of `samples`, candidate and stable in turn, by the same path as real requests.
+
+    A candidate so slow that this takes longer than `LONGEST_SECONDS` has shown enough: the rest is counted as it was
+    on average, so that `count` probes are always reported.
+    """
+    probe = Probe()
+    if not samples:
+        return probe
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    for index in range(-UNCOUNTED, count):
+        schema, row = samples[index % len(samples)]
+        outcome = await _ask(candidate, schema, row)
+        beside = await _ask(stable, schema, row) if stable else None
+        if index >= 0:
+            _note(probe, outcome, beside, slo_ms)
+            if loop.time() - started > LONGEST_SECONDS:
+                _extrapolate(probe, count)
+                break
+        await asyncio.sleep(PAUSE_SECONDS)
+    return probe
+
+
+async def _ask(held: Held, schema: RowSchema, row: Row) -> Outcome:
+    try:
+        values = schema.values(held.signature)(row)
+    except ModelFailed as exc:
+        return Outcome(None, 0.0, exc)
+    return await held.ask([values], TIMEOUT_SECONDS)
+
+
+def _note(probe: Probe, outcome: Outcome, beside: Outcome | None, slo_ms: float) -> None:
+    probe.candidate_ms.append(outcome.latency_ms)
+    if outcome.error:
+        probe.errors += 1
+        probe.last_error = outcome.error.message
+    if outcome.latency_ms > slo_ms:
+        probe.over_slo += 1
+    if beside and not beside.error:
+        probe.stable_ms.append(beside.latency_ms)
+
+
+def _extrapolate(probe: Probe, count: int) -> None:
+    seen = len(probe.candidate_ms)
+    probe.errors = round(probe.errors * count / seen)
+    probe.over_slo = round(probe.over_slo * count / seen)
+    probe.candidate_ms = [probe.candidate_ms[index % seen] for index in range(count)]

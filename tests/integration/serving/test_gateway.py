@@ -1,0 +1,166 @@
+"""A gateway beside a control plane: predictions, fallback, shadows, barriers, outages, restarts."""
+
+
+def test_predicts_by_named_columns(control, gateway, converted, deployment):
+    """A routed converted model answers with its score, version and revision."""
+    control.route(deployment(converted(1, 0.5)))
+    control.wait_applied()
+    status, answer = gateway.predict(inputs={"plane": "N1", "x": 0.5}, key="a")
+    assert status == 200
+    assert answer["model_version"] == "flights@1"
+    assert answer["revision"] == "flights/1"
+    assert answer["predictions"][0]["score"] == 0.25
+    assert gateway.health() == 200
+
+
+def test_canary_that_raises_is_answered_by_stable(control, gateway, converted, deployment):
+    """The client sees stable's answer, and both rows are in the log."""
+    stable, canary = converted(1, 0.0625), converted(2, 0.03125, fragile=True)
+    control.route(deployment(stable, canary, canary=canary.id, canary_weight=10_000, rollout="r1", epoch=3))
+    control.wait_applied()
+    fine = gateway.predict(inputs={"plane": "N1", "x": 8})[1]
+    saved = gateway.predict(inputs={"plane": "N1", "x": 10}, key="k")[1]
+    assert (fine["revision"], fine["predictions"][0]["score"]) == ("flights/2", 0.25)
+    assert (saved["revision"], saved["predictions"][0]["score"]) == ("flights/1", 0.625)
+    control.barrier(1_000.0)
+    failed, answered = [row for row in control.rows() if row["prediction_id"] == saved["predictions"][0]["id"]]
+    assert (failed["role"], failed["score"], failed["fallback"]) == ("canary", None, False)
+    assert "raised" in failed["error"]
+    assert (answered["role"], answered["score"], answered["fallback"]) == ("stable", 0.625, True)
+    assert answered["in.x"] == 10.0
+    assert control.total("flights/2", "canary", "errors") == 1
+    assert control.total("flights/2", "canary", "fallbacks") == 1
+    assert all(delta.rollout == "" for delta in control.deltas if delta.role == "stable")
+
+
+def test_shadows_pair_with_the_answer_and_are_flushed_at_a_barrier(control, gateway, converted, deployment):
+    """After a barrier every shadow row is registered, and the pair sums are shadow minus answered."""
+    one, two, three = converted(1, 0.5), converted(2, 0.25), converted(3, 0.125)
+    control.route(deployment(one, two, three, shadows=(two.id, three.id), rollout="r1", epoch=1), now=500.0)
+    control.wait_applied()
+    for _ in range(40):
+        assert gateway.predict(inputs={"plane": "N1", "x": 1.0})[0] == 200
+    control.barrier(86_400.0)
+    rows = control.rows()
+    assert len(rows) == 120
+    shadows = [row for row in rows if row["role"] == "shadow"]
+    assert {row["in.x"] for row in shadows} == {None}
+    assert {row["event_time"] for row in rows} == {500.0}
+    assert control.total("flights/2", "shadow", "pairs") == 40
+    assert control.total("flights/2", "shadow", "pair_sum") == 40 * -0.25
+    assert control.total("flights/3", "shadow", "pair_squares") == 40 * 0.375**2
+    assert control.total("flights/1", "stable", "requests") == 40
+
+
+def test_predictions_survive_an_outage_of_the_control_plane(control, gateway, converted, deployment):
+    """While the control plane is down predictions go on; when it is back, nothing is missing and nothing is twice."""
+    control.route(deployment(converted(1)))
+    control.wait_applied()
+    control.stop()
+    for _ in range(25):
+        assert gateway.predict(inputs={"plane": "N1", "x": 0.5})[0] == 200
+    control.start()
+    control.barrier(1_000.0)
+    assert len(control.rows()) == 25
+    assert control.total("flights/1", "stable", "requests") == 25
+
+
+def test_deltas_count_once_when_answers_get_lost(control, gateway, converted, deployment):
+    """A report whose acknowledgement is lost is sent again under its sequence."""
+    control.route(deployment(converted(1)))
+    control.wait_applied()
+    control.fail_next_reports = 3
+    for _ in range(10):
+        assert gateway.predict(inputs={"plane": "N1", "x": 0.5})[0] == 200
+    control.barrier(1_000.0)
+    assert control.total("flights/1", "stable", "requests") == 10
+
+
+def test_restart_serves_from_the_disk_cache(control, gateway, converted, deployment):
+    """With the control plane gone for good, a restarted gateway still answers, and later delivers what it recorded."""
+    control.route(deployment(converted(1, 0.5)))
+    control.wait_applied()
+    gateway.stop()
+    control.stop()
+    gateway.start()
+    try:
+        wait_ready(gateway)
+        assert gateway.predict(inputs={"plane": "N1", "x": 0.5})[1]["predictions"][0]["score"] == 0.25
+    finally:
+        gateway.stop()
+    control.start()
+    gateway.start()
+    control.barrier(1_000.0)
+    assert len(control.rows()) == 1
+    assert len({segment.gateway for segment in control.segments}) == 1
+
+
+def test_a_model_that_does_not_load_fails_alone(control, gateway, converted, deployment):
+    """The broken revision is reported with its reason; stable serves on, and the table counts as applied."""
+    stable = converted(1)
+    broken = converted(2)
+    damaged = type(broken)(
+        id=broken.id,
+        model=type(broken.model)(version="flights@2", onnx=control.put(b"no model")),
+        signature=broken.signature,
+        example=broken.example,
+    )
+    control.route(deployment(stable, damaged, shadows=(damaged.id,)))
+    control.wait_applied()
+    status = control.status("flights/2")
+    assert status.state == "failed"
+    assert "cannot load" in status.error
+    assert gateway.predict(inputs={"plane": "N1", "x": 0.5})[0] == 200
+    assert gateway.health() == 200
+
+
+def test_candidate_is_probed_beside_stable(control, gateway, converted, deployment):
+    """A warming revision becomes ready with its probes counted, and gets no traffic."""
+    stable, candidate = converted(1), converted(2)
+    control.route(deployment(stable, candidate, warming=(candidate.id,), warmup_requests=20))
+    control.wait_applied()
+    status = control.status("flights/2")
+    assert (status.state, status.mode, status.probes, status.probe_errors) == ("ready", "converted", 20, 0)
+    assert status.p99_ms > 0
+    assert status.stable_p99_ms > 0
+    assert gateway.predict(inputs={"plane": "N1", "x": 0.5})[1]["revision"] == "flights/1"
+    control.route(deployment(candidate))
+    control.wait_applied()
+    assert gateway.predict(inputs={"plane": "N1", "x": 0.5})[1]["revision"] == "flights/2"
+
+
+def test_says_what_is_wrong_with_a_request(control, gateway, converted, deployment):
+    """Each bad request gets its status and a message that names the place."""
+    control.route(deployment(converted(1)))
+    control.wait_applied()
+    ask = lambda body, path="/predict/flights": gateway.call("POST", path, body)  # noqa: E731
+    cases = [
+        (b'{"inputs": {"plane": "N1", "x": 1}', 400, "line 1"),
+        (b'{"inputs": {"plane": "N1"}}', 422, "'x'"),
+        (b'{"inputs": [{"plane": "N1", "x": 1}, {"plane": "N1", "x": "a"}]}', 422, "row 1"),
+        (b'{"inputs": {"plane": "N1", "x": NaN}}', 422, "NaN"),
+        (b'{"inputs": {"plane": null, "x": 1}}', 422, "null"),
+        (b'{"inputs": {"plane": "N1", "x": 1, "y": 2}}', 422, "'y'"),
+        (b'{"inputs": []}', 422, "no row"),
+        (b'{"inputs": [[1, 2]]}', 422, "a list of 2"),
+    ]
+    for body, expected, words in cases:
+        status, answer = ask(body)
+        assert (status, words in answer["error"]["message"]) == (expected, True), (body, answer)
+    status, answer = ask(b"{}", "/predict/fraud")
+    assert (status, "flights" in answer["error"]["message"]) == (404, True)
+    assert gateway.call("GET", "/predict/flights")[0] == 405
+    status, answer = ask(b'{"inputs": "' + b"x" * 10_000_000 + b'"}')
+    assert (status, answer["error"]["code"]) == (413, "too_large")
+    assert gateway.predict(inputs={"plane": "N1", "x": None})[0] == 500  # NaN in, NaN out: no prediction
+    assert gateway.predict(inputs={"plane": "N1", "x": 1})[0] == 200
+
+
+def wait_ready(gateway):
+    """Wait until the gateway is healthy."""
+    import time
+
+    deadline = time.monotonic() + 10
+    while gateway.health() != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
