@@ -1,7 +1,7 @@
 """Write the flights that left New York in some months of 2013, one row for each prediction request.
 
-    python fetch.py --month 1 --out data/flights.parquet              # January
-    python fetch.py --month 2 --to 12 --out data/later.parquet        # February to December
+    python fetch.py --months 1 --out data/flights.parquet          # January
+    python fetch.py --months 2-12 --out data/later.parquet         # February to December
 
 Everything in a row's inputs is known at its scheduled departure. The label is `late`: 1 if the flight arrived more than
 15 minutes late, 0 if not, null if it was cancelled or diverted (it never has an arrival delay).
@@ -61,11 +61,11 @@ def requests(first_month: int, last_month: int) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--month", type=int, default=1, help="first month, 1 to 12")
-    parser.add_argument("--to", type=int, help="last month; the first if not given")
+    parser.add_argument("--months", default="1", help="a month from 1 to 12, or several such as 2-12")
     parser.add_argument("--out", type=Path, default=Path("data/flights.parquet"))
     arguments = parser.parse_args()
-    rows = requests(arguments.month, arguments.to or arguments.month)
+    first, _, last = arguments.months.partition("-")
+    rows = requests(int(first), int(last or first))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     duckdb.from_df(rows).write_parquet(str(arguments.out))
     unlabelled = int(rows[LABEL].isna().sum())
