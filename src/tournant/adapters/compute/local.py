@@ -76,7 +76,9 @@ class LocalExecutor:
             return JobStatus(state="unknown")
         running = _runs(record)  # asked first: the code is written before the runner ends
         with contextlib.suppress(FileNotFoundError, ValueError):
-            return JobStatus(state="ended", exit_code=int((self._folder(job_id) / "exit_code").read_text()))
+            code = int((self._folder(job_id) / "exit_code").read_text())
+            self._await_runner(job_id)
+            return JobStatus(state="ended", exit_code=code)
         return JobStatus(state="running") if running else JobStatus(state="ended", exit_code=LOST)
 
     def wait(self, job_id: str, *, timeout_seconds: float | None = None) -> JobStatus:
@@ -109,10 +111,17 @@ class LocalExecutor:
         threads = dict.fromkeys(THREAD_VARIABLES, str(job.threads))
         return self._settings.child_environ({**threads, "PYTHONHASHSEED": "0", **job.env})
 
-    def _reap(self, job_id: str) -> None:
+    def _reap(self, job_id: str, *, wait: bool = False) -> None:
+        """Leave no zombie behind; `wait` for a runner that has written its exit code, and so is about to end."""
         process = self._mine.get(job_id)
-        if process is not None and process.poll() is not None:
-            del self._mine[job_id]
+        if process is not None and (process.wait() if wait else process.poll()) is not None:
+            self._mine.pop(job_id, None)  # another thread may have been quicker
+
+    def _await_runner(self, job_id: str) -> None:
+        """Leave no zombie of a runner that has written the code down and is about to end."""
+        process = self._mine.pop(job_id, None)
+        if process is not None:
+            process.wait()
 
     def _record(self, job_id: str) -> JobRecord | None:
         try:
