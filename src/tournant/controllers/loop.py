@@ -16,7 +16,6 @@ __all__ = ["ControlLoop", "Controller"]
 
 TICK_SECONDS = 1.0  # live: how often controllers look by themselves
 BUSY_SECONDS = 0.02  # lockstep: how often they look while work goes on in real time
-LONGEST_BACKOFF_SECONDS = 60.0
 _RETRIES = 3  # lockstep: a controller with more errors than this in a row is not waited for
 _log = logging.getLogger(__name__)
 
@@ -54,8 +53,10 @@ class ControlLoop:
         *,
         on_change: Callable[[], None] = lambda: None,
         lease_seconds: float = LEASE_SECONDS,
+        longest_backoff_seconds: float = 60.0,
     ) -> None:
         """Tick `controllers` by name, in order; `on_change` is told when any of them changed something."""
+        self._longest_backoff_seconds = longest_backoff_seconds
         self._ctx = ctx
         self._controllers = dict(controllers)
         self._health = {name: _Health() for name in controllers}
@@ -96,7 +97,7 @@ class ControlLoop:
             busy = self._busy()
             if self._leadership.hold():
                 changed = self._tick_all()
-                if not changed and not busy:
+                if not changed and not busy and not self._retrying():
                     return
                 if changed:
                     continue
@@ -106,12 +107,11 @@ class ControlLoop:
             time.sleep(BUSY_SECONDS)
 
     def _busy(self) -> list[str]:
-        busy = []
-        for name, controller in self._controllers.items():
-            retrying = 0 < self._health[name].errors <= _RETRIES
-            if retrying or self._guarded(name, controller.busy):
-                busy.append(name)
-        return busy
+        busy = [name for name, controller in self._controllers.items() if self._guarded(name, controller.busy)]
+        return busy or self._retrying()
+
+    def _retrying(self) -> list[str]:
+        return [name for name, health in self._health.items() if 0 < health.errors <= _RETRIES]
 
     def _tick_all(self) -> bool:
         with self._one_at_a_time:
@@ -128,7 +128,7 @@ class ControlLoop:
             done = work()
         except Exception:
             health.errors += 1
-            wait = min(2.0 ** (health.errors - 1), LONGEST_BACKOFF_SECONDS)
+            wait = min(2.0 ** (health.errors - 1), self._longest_backoff_seconds)
             health.retry_at = time.monotonic() + wait
             _log.exception("controller %s failed (%d in a row); next try in %.0f s", name, health.errors, wait)
             return False
