@@ -20,6 +20,7 @@ from tournant.services.tracking import log_step
 
 __all__ = ["StepRunner", "command_environ", "last_lines", "read_metrics"]
 
+_BY_SIGNAL = 128  # a shell says that a command was killed by adding the signal to this
 NICENESS = 10  # training must not starve serving on the same machine
 
 
@@ -210,8 +211,9 @@ def last_lines(log: Path, count: int = 20) -> str:
 def _failure(step: Step, record: StepRun, missing: list[str]) -> str:
     if record.exit_code == 0:
         what = f"step {step.name!r} ended well but did not make {', '.join(map(repr, missing))}"
-    elif record.exit_code is None or record.exit_code < 0:
-        what = f"step {step.name!r} was killed (signal {-(record.exit_code or -9)})"
+    elif record.exit_code is None or record.exit_code < 0 or record.exit_code > _BY_SIGNAL:
+        number = abs(record.exit_code or 9) % _BY_SIGNAL
+        what = f"step {step.name!r} was killed (signal {number}{', perhaps for lack of memory' if number == 9 else ''})"
     else:
         what = f"step {step.name!r} failed with exit code {record.exit_code}"
     return f"{what}: {step.run}\n{last_lines(Path(record.log))}\nIts whole log: {record.log}"
