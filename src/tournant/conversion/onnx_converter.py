@@ -1,0 +1,175 @@
+"""Looks into models and converts them to ONNX, each in a process of its own environment, behind a parity gate."""
+
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from tournant.config import Settings
+from tournant.domain.environment import Environment
+from tournant.domain.registry import Column, ColumnType, Conversion, ConversionStatus, Output, Signature
+from tournant.errors import Invalid, TournantError
+from tournant.ports import ConversionRequest, EnvironmentBuilder, Inspection, InspectionRequest
+
+__all__ = ["OnnxConverter"]
+
+SCRIPT = Path(__file__).with_name("inside.py")
+SAMPLE_ROWS = 2000
+SECONDS = 300.0
+
+# What converts a flavor, beside the model's own packages. skl2onnx fails with protobuf 7.
+CONVERTERS = {"sklearn": ("skl2onnx>=1.17", "protobuf<7", "onnx", "onnxruntime")}
+
+
+class OnnxConverter:
+    """Runs `inside.py` by path: the model's packages never enter this process, nor the converter's (it pins an old protobuf)."""
+
+    def __init__(self, environments: EnvironmentBuilder, settings: Settings) -> None:
+        """Build environments with `environments`."""
+        self._environments = environments
+        self._settings = settings
+
+    def inspect(self, request: InspectionRequest) -> Inspection:
+        """Load the model in its own environment and predict the example."""
+        answer = self._run(
+            self._python(request.environment),
+            {
+                "mode": "inspect",
+                "folder": str(request.folder),
+                "entry": request.entry,
+                "flavor": request.flavor,
+                "predict": request.predict,
+                "rows": list(request.example),
+            },
+        )
+        if "error" in answer:
+            raise Invalid(
+                f"the model {request.entry} does not work in its own environment: {answer['error']}",
+                place=request.entry,
+            )
+        columns = tuple(
+            Column(name=c["name"], type=ColumnType(c["type"]), nullable=c["nullable"]) for c in answer["columns"]
+        )
+        output = Output(kind=answer["output"]["kind"], classes=tuple(answer["output"]["classes"]))
+        signature = Signature(inputs=columns, output=output)
+        return Inspection(signature=signature, predict=answer["predict"], example=tuple(answer["rows"]))
+
+    def convert(self, request: ConversionRequest) -> Conversion:
+        """Convert and compare; the target is written only if parity holds."""
+        if request.flavor == "onnx":
+            shutil.copyfile(request.folder / request.entry, request.target)
+            return Conversion(status=ConversionStatus.NATIVE, reason="registered as ONNX")
+        if request.flavor not in CONVERTERS or request.environment is None:
+            known = ", ".join(CONVERTERS)
+            return Conversion(
+                status=ConversionStatus.SKIPPED,
+                reason=f"no converter for {request.flavor!r} (there is one for: {known})",
+            )
+        try:
+            return self._convert(request, request.environment)
+        except TournantError as exc:
+            return Conversion(status=ConversionStatus.FAILED, reason=exc.message)
+
+    def _convert(self, request: ConversionRequest, environment: Environment) -> Conversion:
+        rows = [*request.example, *_sample(request.sample, request.signature)]
+        partial = request.target.with_name(f".{request.target.name}.partial")
+        answer = self._run(
+            self._environments.build(self._with_converter(environment, request.flavor)),
+            {
+                "mode": "convert",
+                "folder": str(request.folder),
+                "entry": request.entry,
+                "predict": request.predict,
+                "columns": [
+                    {"name": c.name, "type": c.type.value, "nullable": c.nullable} for c in request.signature.inputs
+                ],
+                "rows": rows,
+                "target": str(partial),
+            },
+        )
+        try:
+            return _judge(answer, request, partial)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _with_converter(self, environment: Environment, flavor: str) -> Environment:
+        """Lock the model's exact packages plus the converter's."""
+        pins = re.findall(r"^([A-Za-z0-9][^\s;\\]*==[^\s;\\]+[^\\\n]*)", environment.lock, flags=re.MULTILINE)
+        own = {re.split(r"[=<>!\[; ]", pin, maxsplit=1)[0].lower().replace("_", "-") for pin in pins}
+        more = [need for need in CONVERTERS[flavor] if re.split(r"[=<>!\[; ]", need, maxsplit=1)[0] not in own]
+        return self._environments.lock(
+            python=environment.python, requirements="\n".join([*map(str.strip, pins), *more]) + "\n"
+        )
+
+    def _python(self, environment: Environment | None) -> Path:
+        return Path(sys.executable) if environment is None else self._environments.build(environment)
+
+    def _run(self, python: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="tournant-") as folder:
+            question, answer = Path(folder) / "request.json", Path(folder) / "answer.json"
+            question.write_text(json.dumps(request))
+            environ = self._settings.child_environ(
+                {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore"}
+            )
+            command = [str(python), str(SCRIPT), str(question), str(answer)]
+            try:
+                done = subprocess.run(
+                    command, capture_output=True, text=True, env=environ, timeout=SECONDS, check=False
+                )
+            except subprocess.TimeoutExpired:
+                return {"error": f"it took longer than {SECONDS:.0f} seconds"}
+            if not answer.exists():
+                lines = done.stderr.strip().splitlines()
+                return {"error": f"its process ended with {done.returncode}: {lines[-1] if lines else 'no word'}"}
+            content: dict[str, Any] = json.loads(answer.read_text())
+            return content
+
+
+def _judge(answer: Mapping[str, Any], request: ConversionRequest, partial: Path) -> Conversion:
+    if "error" in answer:
+        return Conversion(status=ConversionStatus.FAILED, reason=answer["error"], tolerance=request.tolerance)
+    largest, rows = float(answer["max_difference"]), int(answer["rows"])
+    if not largest <= request.tolerance:
+        return Conversion(
+            status=ConversionStatus.REJECTED,
+            max_difference=largest if math.isfinite(largest) else None,
+            tolerance=request.tolerance,
+            rows=rows,
+            reason=f"the converted model differs by up to {largest:.3g} (tolerance {request.tolerance:g}); it runs in a worker instead",
+        )
+    partial.replace(request.target)
+    return Conversion(
+        status=ConversionStatus.SUCCESSFUL, max_difference=largest, tolerance=request.tolerance, rows=rows
+    )
+
+
+def _sample(parquet: Path | None, signature: Signature) -> Sequence[dict[str, Any]]:
+    """Take rows spread evenly over the reference, only its input columns; missing numbers become null."""
+    if parquet is None:
+        return []
+    names = [column.name for column in signature.inputs]
+    with duckdb.connect() as connection:
+        file = str(parquet).replace("'", "''")
+        columns = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+        count = connection.execute(f"SELECT count(*) FROM read_parquet('{file}')").fetchall()[0][0]
+        step = max(1, count // SAMPLE_ROWS)
+        query = f"SELECT {columns} FROM read_parquet('{file}') QUALIFY (row_number() OVER () - 1) % {step} = 0 LIMIT {SAMPLE_ROWS}"
+        try:
+            rows = connection.execute(query).fetchall()
+        except duckdb.Error as exc:
+            raise Invalid(f"the reference rows do not fit the model's signature: {exc}") from exc
+    return [dict(zip(names, map(_plain, row), strict=True)) for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return float(value) if not isinstance(value, str | int | float | bool | None) else value
