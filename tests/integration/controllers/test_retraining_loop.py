@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tournant.bootstrap.control_plane import open_context
+from tournant.bootstrap.scoring import ServedScorer
 from tournant.config import Settings
 from tournant.controllers.retraining import RetrainingController
 from tournant.domain.control import ClockState
@@ -24,6 +25,7 @@ from tournant.domain.registry import ModelVersion
 from tournant.domain.retraining import Retraining, RetrainingPolicy, RetrainingState
 from tournant.domain.rollout import Rollout
 from tournant.domain.tracking import Run
+from tournant.services.challengers import train_challenger
 from tournant.services.context import Context
 from tournant.services.pipelines import run_project
 from tournant.services.retraining import list_retrainings, start_retraining
@@ -197,6 +199,17 @@ def test_a_world_that_turned_round_is_learnt_and_rolled_out(shop: Shop) -> None:
     assert challenger.created_at == NOW  # business time, in the job too
     assert run and run.metrics["slope"] < 0
     assert rollout and rollout.deployment == "shop"
+    _train_again_after_a_kill(shop, done)
+
+
+def _train_again_after_a_kill(shop: Shop, done: Retraining) -> None:
+    """A job that died after registering and before judging: the next one takes the version that is there."""
+    with shop.ctx.transactions.begin() as uow:
+        uow.save(replace(done, gate=None, challenger="", run=""))
+    again = train_challenger(shop.ctx, done.id, ServedScorer(shop.ctx))
+    assert (again.challenger, again.gate, again.run) == (done.challenger, done.gate, done.run)
+    with shop.ctx.transactions.begin(write=False) as uow:
+        assert uow.count(ModelVersion, model="shop") == 2
 
 
 @pytest.mark.slow
