@@ -49,11 +49,11 @@ class UnitOfWork(Protocol):
         """Read one record by primary key; with `lock`, other writers of it wait for this transaction."""
         ...
 
-    def find(self, kind: type[T], *, order: str = "", limit: int | None = None, **where: object) -> list[T]:
+    def find(self, kind: type[T], /, *, order: str = "", limit: int | None = None, **where: object) -> list[T]:
         """Read the records that match, in order."""
         ...
 
-    def count(self, kind: type[T], **where: object) -> int:
+    def count(self, kind: type[T], /, **where: object) -> int:
         """Count the records that match."""
         ...
 
@@ -65,7 +65,7 @@ class UnitOfWork(Protocol):
         """Insert or replace records of one kind by primary key."""
         ...
 
-    def remove(self, kind: type[Any], **where: object) -> int:
+    def remove(self, kind: type[Any], /, **where: object) -> int:
         """Delete the records that match (at least one filter); give how many."""
         ...
 

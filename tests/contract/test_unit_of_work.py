@@ -103,6 +103,15 @@ def test_finds_in_order_up_to_a_limit(transactions: SqlTransactions) -> None:
         assert [found.id for found in uow.find(Run, order="-started_at", limit=2)] == ["r3", "r2"]
 
 
+def test_a_field_may_be_called_kind(transactions: SqlTransactions) -> None:
+    """Events and alerts have one."""
+    event = Event(id="e", time=1.0, recorded_at=1.0, kind="a.b", subject="a/b", actor="", summary="")
+    with transactions.begin() as uow:
+        uow.record(event)
+        assert uow.find(Event, kind="a.b") == [event]
+        assert (uow.count(Event, kind="a.b"), uow.remove(Event, kind="c.d")) == (1, 0)
+
+
 def test_an_unknown_field_is_named(transactions: SqlTransactions) -> None:
     """A filter on a field that is not there says which are."""
     with pytest.raises(Invalid, match="has no field 'colour'"), transactions.begin(write=False) as uow:

@@ -77,14 +77,14 @@ class SqlUnitOfWork:
         row = self._connection.execute(query.with_for_update() if lock else query).mappings().first()
         return None if row is None else mapping.to_record(dict(row))
 
-    def find(self, kind: type[T], *, order: str = "", limit: int | None = None, **where: object) -> list[T]:
+    def find(self, kind: type[T], /, *, order: str = "", limit: int | None = None, **where: object) -> list[T]:
         """Read the records that match, in order."""
         mapping = RECORDS[kind]
         query = sa.select(mapping.table).where(*_conditions(mapping, where)).order_by(*_order(mapping, order))
         rows = self._connection.execute(query if limit is None else query.limit(limit)).mappings()
         return [mapping.to_record(dict(row)) for row in rows]
 
-    def count(self, kind: type[T], **where: object) -> int:
+    def count(self, kind: type[T], /, **where: object) -> int:
         """Count the records that match."""
         mapping = RECORDS[kind]
         query = sa.select(sa.func.count()).select_from(mapping.table).where(*_conditions(mapping, where))
@@ -108,7 +108,7 @@ class SqlUnitOfWork:
                 upsert = statement.on_conflict_do_update(index_elements=list(mapping.key), set_=changes)
                 self._connection.execute(upsert, rows[start : start + _CHUNK])
 
-    def remove(self, kind: type[Any], **where: object) -> int:
+    def remove(self, kind: type[Any], /, **where: object) -> int:
         """Delete the records that match."""
         mapping = RECORDS[kind]
         if not where:
