@@ -17,12 +17,12 @@ from tournant.domain.verdicts import Decision, Evidence, decide
 from tournant.ports import Columns, UnitOfWork
 from tournant.services.context import Context
 from tournant.services.gateways import live_gateways
+from tournant.services.references import UNIT_SECONDS
 from tournant.services.rollouts import move_rollout
 from tournant.services.routing import OPEN_PHASES, routes_version
 
 __all__ = ["RolloutController"]
 
-UNIT_SECONDS = {"hour": 3600.0, "day": 86_400.0}
 _COMPARING = (Phase.SHADOW, Phase.CANARY)
 _SCORE_DEVIATIONS = 4.0  # a number's range, for the bound on score shift
 
@@ -79,12 +79,13 @@ class RolloutController:
             assert deployment
             found = uow.find(Observation, rollout=rollout.id, epoch=rollout.epoch)
             kind = _output_kind(uow, rollout.revision)
+            version = routes_version(uow)
         role = "canary" if rollout.phase is Phase.CANARY else "shadow"
         stable = _observed(found, rollout.stable, "stable")
         return Evidence(
             slo_p99_ms=deployment.config.slo_p99_ms,
             gateways=tuple(gateway.id for gateway in gateways),
-            statuses=tuple(_statuses(gateways, rollout.revision)),
+            statuses=tuple(_statuses(gateways, rollout.revision, version)),
             stable=stable,
             candidate=_observed(found, rollout.revision, role),
             loss=self._judge_losses(rollout, deployment),
@@ -111,7 +112,7 @@ class RolloutController:
         self, rollout: Rollout, deployment: Deployment, segments: list[Segment], labels: list[Label]
     ) -> Pairs | None:
         outcomes = self._ctx.predictions.outcomes(segments, labels, start=-math.inf, end=math.inf)
-        unit = UNIT_SECONDS.get(deployment.config.monitors.unit, UNIT_SECONDS["day"])
+        unit = UNIT_SECONDS[deployment.config.monitors.unit]
         return compare_losses(rollout, outcomes, deployment.config.monitors.metric, unit)
 
 
@@ -164,8 +165,17 @@ def _works(gateway: GatewayState, version: int, candidates: list[str]) -> bool:
     return behind or "loading" in states.values() or any(candidate not in states for candidate in candidates)
 
 
-def _statuses(gateways: list[GatewayState], revision: str) -> list[tuple[str, RevisionStatus]]:
-    return [(gateway.id, status) for gateway in gateways for status in gateway.statuses if status.revision == revision]
+def _statuses(gateways: list[GatewayState], revision: str, version: int) -> list[tuple[str, RevisionStatus]]:
+    """What gateways say of a revision; that it is ready only from those that have applied the newest routes.
+
+    Under older ones a gateway may hold it for another reason, as a permanent shadow, and not have probed it.
+    """
+    return [
+        (gateway.id, status)
+        for gateway in gateways
+        for status in gateway.statuses
+        if status.revision == revision and (gateway.routes_version == version or status.state == "failed")
+    ]
 
 
 def _observed(found: list[Observation], revision: str, role: str) -> Observation | None:

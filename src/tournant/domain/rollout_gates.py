@@ -153,6 +153,8 @@ def _probe_gate(judge: Judge, name: str, what: str, count: int, probes: int, lim
         relation="above none",
     )
     gate = _gate(judge, measure)
+    if not probes:  # every gateway has it ready and had nothing to replay
+        return _passed(replace(gate, minimum=0), f"{what}: no example to replay; real requests will judge")
     if gate.verdict is Verdict.WAITING and probes >= measure.minimum:
         return _passed(gate, f"{what}: {count} of {probes}, too few to judge; real requests will")
     return gate

@@ -63,6 +63,8 @@ def decide(rollout: Rollout, evidence: Evidence, now: float) -> Decision:
     """Decide a rollout's next move; the same question gets the same answer, and deciding on a hold again changes nothing."""
     if rollout.phase.final:
         return Decision(action="hold", rollout=rollout, gates=rollout.gates)
+    if now < rollout.step_started_at:  # a replay began in the past: the step begins with it
+        rollout = replace(rollout, started_at=min(rollout.started_at, now), step_started_at=now)
     broken = next((pair for pair in evidence.statuses if pair[1].state == "failed"), None)
     if broken:
         reason = f"gateway {broken[0]} cannot serve {rollout.revision}: {broken[1].error or 'it does not load'}"

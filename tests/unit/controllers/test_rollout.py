@@ -9,8 +9,8 @@ from tournant.domain.control import GatewayState
 from tournant.domain.deployment import RevisionState
 from tournant.domain.rollout import Phase, RolloutDecision
 from tournant.errors import Conflict
-from tournant.services.deployments import deploy
-from tournant.services.rollouts import abort_rollout, pause_rollout, promote_rollout, resume_rollout
+from tournant.services.deployments import deploy, set_shadows
+from tournant.services.rollouts import abort_rollout, pause_rollout, promote_rollout, resume_rollout, start_rollout
 
 
 @pytest.fixture
@@ -227,3 +227,17 @@ def test_controller_is_busy_until_gateways_follow(live):
         gateway = uow.get(GatewayState, "g1")
         uow.save(replace(gateway, seen_at=time.time() - 60, routes_version=0))
     assert not live.controller.busy()
+
+
+def test_permanent_shadow_is_probed_before_it_becomes_a_canary(live):
+    """That a gateway holds it ready under older routes is no warm-up."""
+    set_shadows(live.ctx, "d", ["m@2"])
+    live.settle()
+    live.behaviours["d/2"] = live.behaviours["d/3"] = replace(live.gateways[0].behaviour(""), probe_slow_rate=1.0)
+    with live.ctx.transactions.begin() as uow:  # the same revision, as a candidate
+        start_rollout(live.ctx, uow, live.deployment(), live.revision("d/2"), "")
+    live.controller.tick()
+    live.controller.tick()
+    assert live.rollout("d/2").phase is Phase.PENDING
+    live.settle()
+    assert live.rollout("d/2").phase is Phase.FAILED

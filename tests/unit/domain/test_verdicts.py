@@ -112,6 +112,21 @@ def test_reason_says_what_a_person_wants_to_know():
     )
 
 
+def test_clock_set_back_by_a_replay_starts_the_step_with_it():
+    """A rollout of today, in a replay of 2013, is not held for eleven years."""
+    today = canary(started_at=1.8e9, step_started_at=1.8e9)
+    held = decide(today, Evidence(slo_p99_ms=100.0), 1.3e9).rollout
+    assert (held.started_at, held.step_started_at) == (1.3e9, 1.3e9)
+
+
+def test_model_without_an_example_is_left_to_real_requests():
+    """There is nothing to replay; it must load all the same."""
+    ready = RevisionStatus(revision="d/2", state="ready", probes=0)
+    warming = replace(canary(), phase=Phase.WARMING, step=0)
+    seen = Evidence(slo_p99_ms=100.0, gateways=("a",), statuses=(("a", ready),))
+    assert decide(warming, seen, 1.0).rollout.phase is Phase.SHADOW
+
+
 def test_strict_asks_for_proof():
     """Strict: the whole interval within the limit, which takes more requests than the minimum."""
     few = Evidence(
