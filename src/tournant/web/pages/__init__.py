@@ -1,1 +1,5 @@
-"""The dashboard's pages."""
+"""The dashboard: server-rendered pages over the metadata."""
+
+from tournant.web.pages.dashboard import dashboard
+
+__all__ = ["dashboard"]

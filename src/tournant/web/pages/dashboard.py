@@ -1,0 +1,155 @@
+"""The dashboard's routes: pages, their JSON, the live stream, search, forms, files."""
+
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
+
+from tournant.errors import NotFound, TournantError
+from tournant.services.context import Context
+from tournant.web.errors import STATUS, error_response
+from tournant.web.pages import (
+    alerts,
+    datasets,
+    deployments,
+    models,
+    monitors,
+    overview,
+    retrainings,
+    runs,
+    timeline,
+)
+from tournant.web.pages.actions import action_routes
+from tournant.web.pages.ask import Ask, Page
+from tournant.web.pages.live import Snapshot, stream_sections
+from tournant.web.pages.login import login_routes
+from tournant.web.pages.rendering import Renderer, Shell, read_shell
+from tournant.web.pages.search import search
+from tournant.web.pages.statics import Statics
+
+__all__ = ["PAGES", "dashboard"]
+
+PAGES: tuple[Page, ...] = (
+    *overview.PAGES,
+    *models.PAGES,
+    *runs.PAGES,
+    *datasets.PAGES,
+    *deployments.PAGES,
+    *monitors.PAGES,
+    *alerts.PAGES,
+    *retrainings.PAGES,
+    *timeline.PAGES,
+)
+Handler = Callable[[Request], Awaitable[Response]]
+_log = structlog.get_logger("tournant.web")
+
+
+def dashboard(ctx: Context) -> Sequence[BaseRoute]:
+    """Give the dashboard's routes, to be mounted at `/` after the API's."""
+    statics = Statics()
+    site = Site(ctx, Renderer(statics))
+    pages = [route for page in PAGES for route in site.routes(page)]
+    return [
+        Route("/static/{hash}/{name:path}", statics.answer),
+        Route("/live", site.guarded(site.live)),
+        Route("/search", site.guarded(site.search)),
+        *login_routes(ctx, site.renderer, site.guarded),
+        *action_routes(ctx, site.renderer, site.guarded),
+        *pages,
+        Route("/{rest:path}", site.guarded(site.unknown), methods=["GET", "POST"]),
+    ]
+
+
+class Site:
+    """Answers requests for pages from one context."""
+
+    def __init__(self, ctx: Context, renderer: Renderer) -> None:
+        """Read through `ctx`, render by `renderer`."""
+        self.ctx = ctx
+        self.renderer = renderer
+        self._pages = [(Route(page.path, _never), page) for page in PAGES]
+
+    def routes(self, page: Page) -> list[Route]:
+        """Give a page's routes: `.json` first, for a name may hold any other character."""
+
+        async def html(request: Request) -> Response:
+            view, shell = await run_in_threadpool(self.read, page, request.path_params, dict(request.query_params))
+            return self.renderer.page(request, page, view, shell)
+
+        async def data(request: Request) -> Response:
+            view, _ = await run_in_threadpool(self.read, page, request.path_params, dict(request.query_params))
+            return self.renderer.json(request, view)
+
+        return [Route(page.path + ".json", self.guarded(data)), Route(page.path, self.guarded(html))]
+
+    def read(self, page: Page, path: dict[str, str], query: dict[str, str]) -> tuple[Any, Shell]:
+        """Make a page's view and the shell around it in one read transaction."""
+        now = self.ctx.clock.now()
+        with self.ctx.transactions.begin(write=False) as uow:
+            return page.view(Ask(uow=uow, now=now, path=path, query=query)), read_shell(uow, now)
+
+    async def live(self, request: Request) -> Response:
+        """Stream the changes of the page at the query's `path`."""
+        page, path, query = self._find(request.query_params.get("path", "/"))
+
+        def draw() -> Snapshot:
+            view, shell = self.read(page, path, query)
+            return Snapshot(shell.mark, self.renderer.sections(request, page, view, shell))
+
+        def peek() -> str:
+            with self.ctx.transactions.begin(write=False) as uow:
+                return read_shell(uow, self.ctx.clock.now()).mark
+
+        return stream_sections(request, lambda: run_in_threadpool(peek), lambda: run_in_threadpool(draw))
+
+    def _find(self, address: str) -> tuple[Page, dict[str, str], dict[str, str]]:
+        """Find the page of an address as a request for it would."""
+        path, _, query = address.partition("?")
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []}
+        for route, page in self._pages:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                return page, found["path_params"], dict(Request({**scope, **found}).query_params)
+        raise NotFound(f"There is no page {path!r}.")
+
+    async def search(self, request: Request) -> Response:
+        """Answer with what a few letters may mean."""
+        text = request.query_params.get("q", "").strip()[:80]
+
+        def look() -> Any:
+            with self.ctx.transactions.begin(write=False) as uow:
+                return search(uow, text)
+
+        found = await run_in_threadpool(look)
+        return self.renderer.fragment(request, "search.html", {"found": found, "text": text})
+
+    async def unknown(self, request: Request) -> Response:
+        """Say that there is no such page."""
+        raise NotFound(f"There is no page {request.url.path!r}.")
+
+    def guarded(self, handler: Handler) -> Handler:
+        """Turn errors into the error page (JSON for JSON), with an id that the log has too."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except TournantError as exc:
+                if request.url.path.endswith(".json"):
+                    return error_response(exc)
+                return self.renderer.error(request, STATUS[exc.code], exc.message, "")
+            except Exception as exc:
+                number = uuid.uuid4().hex[:7]
+                _log.error("page failed", id=number, path=request.url.path, exc_info=exc)
+                message = "Something went wrong inside tournant. Its log has the details under the id below."
+                return self.renderer.error(request, 500, message, number)
+
+        return answer
+
+
+async def _never(_request: Request) -> Response:  # pragma: no cover - a route that only matches
+    raise NotImplementedError

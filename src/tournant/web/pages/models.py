@@ -1,0 +1,230 @@
+"""`/models`, one model, and one model version with its lineage."""
+
+from dataclasses import dataclass
+
+from tournant.domain.data import DatasetVersion
+from tournant.domain.deployment import Deployment, Revision, RevisionState
+from tournant.domain.environment import Environment
+from tournant.domain.registry import ConversionStatus, ModelAlias, ModelVersion, RegisteredModel
+from tournant.domain.tracking import Run
+from tournant.errors import NotFound
+from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
+
+__all__ = ["PAGES", "MetricChange", "ModelPage", "ModelRow", "ModelsPage", "Placement", "VersionPage"]
+
+LOWER_IS_BETTER = ("loss", "error", "brier", "mae", "mse", "rmse", "latency", "_ms", "seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a model version is or was deployed."""
+
+    revision: Revision
+    traffic: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRow:
+    """A registered model in the list."""
+
+    model: RegisteredModel
+    versions: int
+    newest: ModelVersion | None
+    aliases: tuple[ModelAlias, ...]
+    serving: tuple[Revision, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsPage(View):
+    """All registered models."""
+
+    models: tuple[ModelRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPage(View):
+    """One registered model and its versions."""
+
+    model: RegisteredModel
+    versions: tuple[ModelVersion, ...]
+    aliases: tuple[ModelAlias, ...]
+    metrics: tuple[str, ...]
+    placements: dict[str, tuple[Revision, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricChange:
+    """A metric beside the previous version's; `better` is None where the direction is not known or nothing changed."""
+
+    name: str
+    value: float
+    previous: float | None
+    better: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionPage(View):
+    """One model version: where it came from, where it serves, how it compares."""
+
+    version: ModelVersion
+    previous: ModelVersion | None
+    run: Run | None
+    datasets: tuple[DatasetVersion, ...]
+    environment: Environment | None
+    packages: int
+    placements: tuple[Placement, ...]
+    aliases: tuple[str, ...]
+    metrics: tuple[MetricChange, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+def list_models(ask: Ask) -> ModelsPage:
+    """List registered models."""
+    rows = []
+    for model in ask.uow.find(RegisteredModel, order="name"):
+        newest = ask.uow.find(ModelVersion, model=model.name, order="-number", limit=1)
+        ids = [version.id for version in ask.uow.find(ModelVersion, model=model.name, order="-number", limit=100)]
+        serving = ask.uow.find(Revision, model_version__in=ids, state=RevisionState.STABLE.value) if ids else []
+        rows.append(
+            ModelRow(
+                model=model,
+                versions=ask.uow.count(ModelVersion, model=model.name),
+                newest=newest[0] if newest else None,
+                aliases=tuple(ask.uow.find(ModelAlias, model=model.name, order="alias")),
+                serving=tuple(serving),
+            )
+        )
+    served = sum(bool(row.serving) for row in rows)
+    verdict = Verdict(tone="prog" if served else "idle", head=f"{served} of {len(rows)} models answer requests now.")
+    return ModelsPage(
+        title="Models",
+        crumbs=(Crumb(text="Models"),),
+        command="tournant models list",
+        verdict=verdict if rows else None,
+        now=ask.now,
+        models=tuple(rows),
+    )
+
+
+def show_model(ask: Ask) -> ModelPage:
+    """Show one model."""
+    model = ask.get(RegisteredModel, ask.path["name"], noun="model")
+    versions = tuple(ask.uow.find(ModelVersion, model=model.name, order="-number", limit=100))
+    revisions = ask.uow.find(Revision, model_version__in=[v.id for v in versions]) if versions else []
+    placements = {v.id: tuple(r for r in revisions if r.model_version == v.id) for v in versions}
+    stable = [r for r in revisions if r.state is RevisionState.STABLE]
+    head = f"{stable[0].model_version} answers {stable[0].deployment}." if stable else "No version answers requests."
+    names = dict.fromkeys(name for version in versions for name in version.metrics)
+    return ModelPage(
+        title=model.name,
+        crumbs=(Crumb(text="Models", href="/models"), Crumb(text=model.name)),
+        command=f"tournant models show {model.name}",
+        verdict=Verdict(tone="prog" if stable else "idle", head=head, text=model.description),
+        now=ask.now,
+        model=model,
+        versions=versions,
+        aliases=tuple(ask.uow.find(ModelAlias, model=model.name, order="alias")),
+        metrics=tuple(names)[:4],
+        placements=placements,
+    )
+
+
+def show_version(ask: Ask) -> VersionPage:
+    """Show one model version."""
+    name, number = ask.path["name"], ask.path["number"]
+    if not number.isdigit():
+        raise NotFound(f"There is no version {number!r} of {name}; a version is a number.")
+    version = ask.get(ModelVersion, f"{name}@{number}", noun="model version")
+    before = ask.uow.find(ModelVersion, model=name, number__lt=version.number, order="-number", limit=1)
+    previous = before[0] if before else None
+    datasets = ask.uow.find(DatasetVersion, id__in=version.datasets) if version.datasets else []
+    environment = ask.uow.get(Environment, version.environment)
+    aliases = ask.uow.find(ModelAlias, model=name, version=version.number)
+    placements = tuple(_placement(ask, revision) for revision in ask.uow.find(Revision, model_version=version.id))
+    return VersionPage(
+        title=version.id,
+        crumbs=(
+            Crumb(text="Models", href="/models"),
+            Crumb(text=name, href=f"/models/{name}"),
+            Crumb(text=f"version {number}"),
+        ),
+        command=f"tournant models show {version.id}",
+        verdict=_verdict(version, placements),
+        now=ask.now,
+        version=version,
+        previous=previous,
+        run=ask.uow.get(Run, version.run) if version.run else None,
+        datasets=tuple(datasets),
+        environment=environment,
+        packages=sum("==" in line for line in environment.lock.splitlines()) if environment else 0,
+        placements=placements,
+        aliases=tuple(alias.alias for alias in aliases),
+        metrics=_metrics(version, previous),
+        added=_missing(version, previous),
+        removed=_missing(previous, version) if previous else (),
+    )
+
+
+def _placement(ask: Ask, revision: Revision) -> Placement:
+    deployment = ask.uow.get(Deployment, revision.deployment)
+    shadow = deployment is not None and revision.id in deployment.shadows
+    words = {RevisionState.STABLE: "answers", RevisionState.CANDIDATE: "in a rollout"}
+    return Placement(
+        revision=revision, traffic="permanent shadow" if shadow else words.get(revision.state, revision.state)
+    )
+
+
+def _verdict(version: ModelVersion, placements: tuple[Placement, ...]) -> Verdict:
+    conversion = version.conversion
+    parity = {
+        ConversionStatus.SUCCESSFUL: f"Converted: largest difference {conversion.max_difference or 0:.2g} "
+        f"on {conversion.rows:,} rows, within {conversion.tolerance or 0:g}.",
+        ConversionStatus.NATIVE: "Registered as ONNX: served without a Python environment.",
+        ConversionStatus.REJECTED: f"Its conversion differs by {conversion.max_difference or 0:.2g}: it runs in a worker.",
+        ConversionStatus.FAILED: "It could not be converted: it runs in a worker.",
+    }.get(conversion.status, "Not converted: it runs in a worker.")
+    stable = [p.revision for p in placements if p.revision.state is RevisionState.STABLE]
+    candidate = [p.revision for p in placements if p.revision.state is RevisionState.CANDIDATE]
+    if stable:
+        return Verdict(tone="ok", head=f"{version.id} answers {', '.join(r.deployment for r in stable)}.", text=parity)
+    if candidate:
+        rolling = candidate[0]
+        href = f"/deployments/{rolling.deployment}"
+        return Verdict(
+            tone="prog",
+            head=f"{version.id} is rolling out to {rolling.deployment}.",
+            text=parity,
+            href=href,
+            link="Rollout",
+        )
+    rejected = [p.revision for p in placements if p.revision.state is RevisionState.REJECTED]
+    if rejected:
+        return Verdict(tone="crit", head=f"{version.id} was rejected.", text=rejected[-1].reason, note=parity)
+    return Verdict(tone="idle", head=f"{version.id} answers no requests.", text=parity)
+
+
+def _metrics(version: ModelVersion, previous: ModelVersion | None) -> tuple[MetricChange, ...]:
+    found = []
+    for name, value in version.metrics.items():
+        was = previous.metrics.get(name) if previous else None
+        lower = any(part in name for part in LOWER_IS_BETTER)
+        higher = any(part in name for part in ("auc", "auroc", "accuracy", "f1", "recall", "precision", "r2"))
+        better = None if was is None or was == value or lower == higher else (value < was) == lower
+        found.append(MetricChange(name=name, value=value, previous=was, better=better))
+    return tuple(found)
+
+
+def _missing(a: ModelVersion, b: ModelVersion | None) -> tuple[str, ...]:
+    """The input columns of `a` that `b` does not have, or has with another type."""
+    if b is None:
+        return ()
+    known = {(column.name, column.type) for column in b.signature.inputs}
+    return tuple(f"{c.name}: {c.type}" for c in a.signature.inputs if (c.name, c.type) not in known)
+
+
+PAGES = (
+    Page(path="/models", template="models.html", section="models", view=list_models),
+    Page(path="/models/{name}/versions/{number}", template="version.html", section="models", view=show_version),
+    Page(path="/models/{name}", template="model.html", section="models", view=show_model),
+)
