@@ -260,3 +260,9 @@ def worlds(sqlite_template: Path, tmp_path: Path) -> Iterator[Callable[[], World
 def world(worlds: Callable[[], World]) -> World:
     """One world."""
     return worlds()
+
+
+@pytest.fixture
+def world_of() -> type[World]:
+    """Make a world of a context and its clock."""
+    return World

@@ -4,9 +4,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from tournant.domain.blocks import Pairs, concurrent_pairs, shadow_pairs
+from tournant.domain.blocks import Pairs, concurrent_pairs
 from tournant.domain.control import GatewayState, RevisionStatus
 from tournant.domain.deployment import Deployment, Revision
 from tournant.domain.performance import losses
@@ -17,7 +16,7 @@ from tournant.domain.verdicts import Decision, Evidence, decide
 from tournant.ports import Columns, UnitOfWork
 from tournant.services.context import Context
 from tournant.services.gateways import live_gateways
-from tournant.services.references import UNIT_SECONDS
+from tournant.services.references import UNIT_SECONDS, metric_for
 from tournant.services.rollouts import move_rollout
 from tournant.services.routing import OPEN_PHASES, routes_version
 
@@ -78,22 +77,24 @@ class RolloutController:
             deployment = uow.get(Deployment, rollout.deployment)
             assert deployment
             found = uow.find(Observation, rollout=rollout.id, epoch=rollout.epoch)
-            kind = _output_kind(uow, rollout.revision)
+            model = _model_version(uow, rollout.revision)
             version = routes_version(uow)
         role = "canary" if rollout.phase is Phase.CANARY else "shadow"
         stable = _observed(found, rollout.stable, "stable")
+        kind = model.signature.output.kind if model else "number"
+        metric = metric_for(deployment.config.monitors.metric, model)
         return Evidence(
             slo_p99_ms=deployment.config.slo_p99_ms,
             gateways=tuple(gateway.id for gateway in gateways),
             statuses=tuple(_statuses(gateways, rollout.revision, version)),
             stable=stable,
             candidate=_observed(found, rollout.revision, role),
-            loss=self._judge_losses(rollout, deployment),
-            metric=deployment.config.monitors.metric,
+            loss=self._judge_losses(rollout, deployment, metric, relative=kind == "number"),
+            metric=f"{metric} relative to stable's" if kind == "number" else metric,
             score_range=_score_range(kind, stable),
         )
 
-    def _judge_losses(self, rollout: Rollout, deployment: Deployment) -> Pairs | None:
+    def _judge_losses(self, rollout: Rollout, deployment: Deployment, metric: str, *, relative: bool) -> Pairs | None:
         if rollout.phase not in _COMPARING or not rollout.strategy.minimum_labels:
             return None
         with self._ctx.transactions.begin(write=False) as uow:
@@ -104,22 +105,21 @@ class RolloutController:
             since = rollout.started_at  # of the rollout: a pause restarts the step's clock, not its epoch
             segments = uow.find(Segment, deployment=rollout.deployment, registered_at__ge=since, order="start,digest")
             labels = uow.find(Label, deployment=rollout.deployment, received_at__ge=since, order="reference")
-        pairs = self._compare(rollout, deployment, segments, labels) if segments and labels else None
+        pairs = None
+        if segments and labels:
+            outcomes = self._ctx.predictions.outcomes(segments, labels, start=-math.inf, end=math.inf)
+            unit = UNIT_SECONDS[deployment.config.monitors.unit]
+            pairs = compare_losses(rollout, outcomes, metric, unit_seconds=unit, relative=relative)
         self._losses[rollout.id] = _Judged(watermark, pairs)
         return pairs
 
-    def _compare(
-        self, rollout: Rollout, deployment: Deployment, segments: list[Segment], labels: list[Label]
-    ) -> Pairs | None:
-        outcomes = self._ctx.predictions.outcomes(segments, labels, start=-math.inf, end=math.inf)
-        unit = UNIT_SECONDS[deployment.config.monitors.unit]
-        return compare_losses(rollout, outcomes, deployment.config.monitors.metric, unit)
 
-
-def compare_losses(rollout: Rollout, outcomes: Columns, metric: str, unit_seconds: float) -> Pairs | None:
+def compare_losses(
+    rollout: Rollout, outcomes: Columns, metric: str, *, unit_seconds: float, relative: bool = False
+) -> Pairs | None:
     """Compare labelled requests of the rollout's present epoch by blocks of `unit_seconds`; None while there are none.
 
-    In shadow both answered the same requests. In canary each answered its own, randomised at the same time; what
+    With `relative`, losses are in units of stable's mean loss: a number's own units would suit no general limit. In shadow both answered the same requests. In canary each answered its own, randomised at the same time; what
     stable answered in the canary's place belongs to neither.
     """
     mine = (outcomes["rollout"] == rollout.id) & (outcomes["epoch"] == rollout.epoch)
@@ -138,13 +138,10 @@ def compare_losses(rollout: Rollout, outcomes: Columns, metric: str, unit_second
     if not len(own) or not len(theirs):
         return None
 
-    def lost(rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-        return losses(metric, outcomes["score"][rows], outcomes["label"][rows])
-
+    stable_loss, own_loss = (losses(metric, outcomes["score"][i], outcomes["label"][i]) for i in (theirs, own))
+    scale = float(stable_loss.mean()) if relative and stable_loss.any() else 1.0
     block = np.floor(outcomes["event_time"] / unit_seconds)
-    if shadow:
-        return shadow_pairs(block[own], lost(theirs), lost(own))
-    return concurrent_pairs(block[theirs], lost(theirs), block[own], lost(own))
+    return concurrent_pairs(block[theirs], stable_loss / scale, block[own], own_loss / scale)
 
 
 def _watermark(uow: UnitOfWork, rollout: Rollout) -> tuple[object, ...]:
@@ -182,10 +179,9 @@ def _observed(found: list[Observation], revision: str, role: str) -> Observation
     return next((seen for seen in found if (seen.revision, seen.role) == (revision, role)), None)
 
 
-def _output_kind(uow: UnitOfWork, revision_id: str) -> str:
+def _model_version(uow: UnitOfWork, revision_id: str) -> ModelVersion | None:
     revision = uow.get(Revision, revision_id)
-    version = uow.get(ModelVersion, revision.model_version) if revision else None
-    return version.signature.output.kind if version else "number"
+    return uow.get(ModelVersion, revision.model_version) if revision else None
 
 
 def _score_range(kind: str, stable: Observation | None) -> float:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tournant.domain.sequential import Interval
 
-__all__ = ["Pairs", "block_interval", "concurrent_pairs", "shadow_pairs"]
+__all__ = ["Pairs", "block_interval", "concurrent_pairs"]
 
 Floats = npt.NDArray[np.float64]
 _PRIOR_BLOCKS = 0.1  # prior variance 10 of the standardised effect: finite from 5 blocks on at the levels rollouts use
@@ -56,15 +56,13 @@ def block_interval(blocks: int, mean: float, variance: float, *, alpha: float) -
     return Interval(mean - radius, mean + radius)
 
 
-def shadow_pairs(block: npt.NDArray[Any], stable: Floats, candidate: Floats) -> Pairs:
-    """Sum up losses of both on the same requests; `block` names each row's block."""
-    return concurrent_pairs(block, stable, block, candidate)
-
-
 def concurrent_pairs(
     stable_block: npt.NDArray[Any], stable: Floats, candidate_block: npt.NDArray[Any], candidate: Floats
 ) -> Pairs:
-    """Sum up losses of concurrently randomised requests: within a block both had the same day, so its effect cancels."""
+    """Sum up losses of both on the same requests, or on concurrently randomised ones; `*_block` names each row's block.
+
+    Within a block both had the same day, so its effect cancels; a block that only one of them has counts for nothing.
+    """
     shared, stable_rows, candidate_rows, stable_means, candidate_means = _by_block(
         stable_block, stable, candidate_block, candidate
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from tournant.domain.blocks import block_interval, concurrent_pairs, shadow_pairs
+from tournant.domain.blocks import block_interval, concurrent_pairs
 from tournant.domain.control import RevisionStatus
 from tournant.domain.rollout import Observation, Phase, Rollout, RolloutStrategy, Verdict
 from tournant.domain.verdicts import Evidence, decide, judge_step
@@ -209,7 +209,7 @@ def test_days_not_rows_are_the_evidence():
     day = np.repeat(np.arange(4), 500)
     effect = np.repeat([0.2, -0.1, 0.15, -0.05], 500)
     stable = random.normal(0.5, 0.1, 2000)
-    pairs = shadow_pairs(day, stable, stable + effect + random.normal(0, 0.05, 2000))
+    pairs = concurrent_pairs(day, stable, day, stable + effect + random.normal(0, 0.05, 2000))
     assert (pairs.rows, pairs.blocks) == (2000, 4)
     interval = block_interval(pairs.blocks, pairs.mean, pairs.variance, alpha=0.01)
     assert interval.lower < 0 < interval.upper
@@ -227,7 +227,7 @@ def test_consistently_worse_loss_fails_within_a_week_of_days():
         slo_p99_ms=100.0,
         stable=counts("d/1", "stable", requests=1260),
         candidate=counts(role="shadow", requests=1260),
-        loss=shadow_pairs(day, stable, candidate),
+        loss=concurrent_pairs(day, stable, day, candidate),
     )
     decision = decide(shadow, seen, 1.0)
     assert decision.action == "fail"
@@ -247,7 +247,7 @@ def test_concurrent_pairs_cancel_the_days_effect():
 def test_a_day_just_begun_is_no_block_yet():
     """Three rows of a new day do not weigh as much as the 100 of each other day."""
     day = np.repeat([0, 1, 2, 3], [100, 100, 100, 3])
-    pairs = shadow_pairs(day, np.zeros(303), np.where(day == 3, 9.0, 0.1))
+    pairs = concurrent_pairs(day, np.zeros(303), day, np.where(day == 3, 9.0, 0.1))
     assert pairs.blocks == 3 and pairs.mean == pytest.approx(0.1)
 
 
