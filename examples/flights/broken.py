@@ -22,13 +22,14 @@ from slow import SlowModel  # noqa: E402
 
 
 def in_other_units(flights: pd.DataFrame) -> pd.DataFrame:
-    """What another team's feature code makes of a flight: hours, kilometres, degrees Celsius, metres a second, metres."""
+    """What another team's feature code makes of a flight: hours, kilometres, °C, a share of 1, metres a second, metres."""
     return flights.assign(
         departure_minute=flights.departure_minute / 60,
         arrival_minute=flights.arrival_minute / 60,
         distance=flights.distance * 1.609,
         temp=(flights.temp - 32) / 1.8,
         dewp=(flights.dewp - 32) / 1.8,
+        humid=flights.humid / 100,
         wind_speed=flights.wind_speed * 0.447,
         visib=flights.visib * 1609,
     )
