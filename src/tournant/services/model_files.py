@@ -21,9 +21,8 @@ __all__ = ["ModelFolder", "flavor_of", "open_model_folder", "read_example", "req
 EXAMPLE = "input_example.json"
 _PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle")
 _ENTRIES = tuple(f"model{suffix}" for suffix in (*_PICKLES, ".onnx"))
-_SKLEARN_VERSION = re.compile(
-    rb"_sklearn_version(?:\x94|q.|r....)?(?:\x8c.|X....|U.)(\d+\.\d+(?:\.\d+)?[\w.]*?)(?=\x94|q|r|u|s|b|\x8c|$)", re.S
-)
+# what pickle (protocols 2 to 5) writes for this key: its memo, then the value's opcode and length
+_SKLEARN_VERSION = re.compile(rb"_sklearn_version(?:\x94|q.|r....)?(?:[\x8cU](.)|X(.)\0\0\0)", re.DOTALL)
 _DECOMPRESSORS: Sequence[tuple[bytes, Callable[[bytes], bytes]]] = (
     (b"\x78", zlib.decompress),
     (b"\x1f\x8b", gzip.decompress),
@@ -112,8 +111,8 @@ def requirements_of(path: Path) -> str:
     """
     content = _content(path)
     needed = {module: name for module, name in _PACKAGES.items() if _names(content, module)}
-    stored = _SKLEARN_VERSION.search(content)
-    pins = {"scikit-learn": stored.group(1).decode()} if stored else {}
+    stored = _sklearn_version(content)
+    pins = {"scikit-learn": stored} if stored else {}
     if "sklearn" in needed:
         needed["joblib"] = "joblib"
         if b"feature_names_in_" in content or b"ColumnTransformer" in content:
@@ -131,6 +130,14 @@ def requirements_of(path: Path) -> str:
         what = f"{', '.join(unknown)}, whose version it does not tell" if unknown else "packages it does not tell"
         raise Invalid(f"{path.name} needs {what}; say what it was made with: --requirements requirements.txt")
     return "\n".join(lines) + "\n"
+
+
+def _sklearn_version(content: bytes) -> str:
+    found = _SKLEARN_VERSION.search(content)
+    if found is None:
+        return ""
+    length = ord(found.group(1) or found.group(2))
+    return content[found.end() : found.end() + length].decode(errors="replace")
 
 
 def _loosely(name: str, content: bytes) -> str:

@@ -128,7 +128,7 @@ def _reference(spec: ModelSpec, folder: Path) -> Reference | None:
     if not spec.reference:
         return None
     path = folder / spec.reference
-    if not path.is_file() or path.read_bytes()[:4] != b"PAR1":
+    if not path.is_file() or not _is_parquet(path):
         raise Invalid(f"model.reference {spec.reference!r} is not a Parquet file", place="model.reference")
     return Reference(path=path, label=spec.label, time=spec.time)
 
@@ -143,3 +143,8 @@ def _find_unchanged(
     wanted = (digest, provenance.code, provenance.datasets, environment.digest if environment else "")
     found = (newest.digest, newest.code, newest.datasets, newest.environment)
     return newest if wanted == found else None
+
+
+def _is_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"

@@ -12,7 +12,7 @@ from tournant.domain.environment import Environment
 from tournant.domain.registry import Conversion, ConversionStatus, ModelAlias, ModelVersion, RegisteredModel, Signature
 from tournant.domain.tracking import Run
 from tournant.errors import Conflict, Invalid, NotFound
-from tournant.ports import ConversionRequest, Inspection, InspectionRequest, UnitOfWork
+from tournant.ports import Columns, ConversionRequest, Inspection, InspectionRequest, UnitOfWork
 from tournant.services.context import Context
 from tournant.services.lookup import get_record
 from tournant.services.model_files import ModelFolder
@@ -29,6 +29,8 @@ __all__ = [
     "register_model",
     "set_alias",
 ]
+
+_EXAMPLE_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +71,7 @@ def register_model(
     `environment` is None for the flavor `onnx` only. Invalid when the model does not load or predict its example, or when
     the reference rows are not what it takes; a model that merely does not convert is registered with the reason.
     """
-    example = folder.example or _rows_of(ctx, reference)
-    inspection = ctx.converter.inspect(
-        InspectionRequest(
-            folder=folder.path,
-            entry=folder.entry,
-            flavor=folder.flavor,
-            predict=predict,
-            example=example,
-            environment=environment,
-        )
-    )
+    inspection = _inspect(ctx, folder, predict, environment, reference)
     if reference:
         _check_reference(ctx, reference, inspection.signature)
     conversion = _convert(ctx, folder, inspection, environment, reference, tolerance)
@@ -133,15 +125,40 @@ def _convert(
             return replace(conversion, digest=ctx.blobs.put(content))
 
 
-def _rows_of(ctx: Context, reference: Reference | None) -> Sequence[Mapping[str, object]]:
-    """Take an example from the reference rows, where there is no other."""
-    if reference is None:
-        return ()
-    columns = ctx.predictions.sample(reference.path, 3)
-    inputs = {
-        name: values.tolist() for name, values in columns.items() if name not in (reference.label, reference.time)
-    }
-    return [dict(zip(inputs, row, strict=True)) for row in zip(*inputs.values(), strict=True)]
+def _inspect(
+    ctx: Context, folder: ModelFolder, predict: str, environment: Environment | None, reference: Reference | None
+) -> Inspection:
+    """Look into a model with its example; without one, with what the model knows of its columns and the reference rows."""
+
+    def inspect(example: Sequence[Mapping[str, object]]) -> Inspection:
+        request = InspectionRequest(
+            folder=folder.path,
+            entry=folder.entry,
+            flavor=folder.flavor,
+            predict=predict,
+            example=example,
+            environment=environment,
+        )
+        return ctx.converter.inspect(request)
+
+    if folder.example or reference is None:
+        return inspect(folder.example)
+    columns = ctx.predictions.sample(reference.path, _EXAMPLE_ROWS)
+    apart = (reference.label, reference.time)
+    try:
+        found = inspect(())
+    except Invalid:  # it does not tell its columns, or takes no zeros: then all columns but the label and the time
+        return inspect(_rows(columns, [name for name in columns if name not in apart]))
+    names = [column.name for column in found.signature.inputs]
+    return inspect(_rows(columns, names)) if all(name in columns for name in names) else found
+
+
+def _rows(columns: Columns, names: Sequence[str]) -> list[Mapping[str, object]]:
+    values = [columns[name].tolist() for name in names]
+    return [
+        {name: None if value != value else value for name, value in zip(names, row, strict=True)}
+        for row in zip(*values, strict=True)
+    ]
 
 
 def _check_reference(ctx: Context, reference: Reference, signature: Signature) -> None:

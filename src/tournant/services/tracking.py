@@ -198,7 +198,8 @@ def _lock_run(uow: UnitOfWork, run_id: str) -> Run:
 
 def _last_values(uow: UnitOfWork, run_id: str, metrics: Iterable[Metric]) -> dict[str, float]:
     """Give the value at the highest step of each key that was just logged."""
-    newest = {key: uow.find(Metric, run=run_id, key=key, order="-step", limit=1) for key in {m.key for m in metrics}}
+    keys = dict.fromkeys(metric.key for metric in metrics)
+    newest = {key: uow.find(Metric, run=run_id, key=key, order="-step", limit=1) for key in keys}
     return {key: found[0].value for key, found in newest.items()}
 
 
