@@ -138,7 +138,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
     given = parser.parse_args()
     _log_to_stderr()
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    for asked in (signal.SIGTERM, signal.SIGINT):  # uvicorn stops gracefully first, then raises the signal again
+        signal.signal(asked, lambda *_: sys.exit(0))
     try:
         run_gateway(Settings.load(home=given.home, gateway_host=given.host, gateway_port=given.port), given.control_url)
     except TournantError as exc:

@@ -125,6 +125,9 @@ class Fleet:
             pause = min(2 * pause, LONGEST_BACKOFF_SECONDS)
 
     async def _probe(self, held: Held, route: DeploymentRoute, revision: RevisionRoute) -> RevisionStatus:
+        loading = self._tasks.get(route.stable)
+        if loading and loading is not asyncio.current_task():  # both are new: there is nothing to compare with yet
+            await asyncio.wait({loading})
         stable = self._held.get(route.stable)
         samples = list(self._recent.get(route.name, ()))
         if not samples:

@@ -58,7 +58,7 @@ class Link:
         self._stopping = threading.Event()
         self._barrier = 0  # the newest heard of
         self._flushed = 0  # the newest registered completely
-        self._flushed_at = time.monotonic()
+        self._flushed_at = -ROTATE_SECONDS  # at once: an earlier life may have left something
         self._log = structlog.get_logger("tournant.gateway")
         self._threads = [
             threading.Thread(target=self._follow_routes, name="routes", daemon=True),

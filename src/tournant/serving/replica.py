@@ -50,6 +50,11 @@ class Replica:
         self._runner: asyncio.Task[None] | None = None
         self.restarts = 0
 
+    @property
+    def pid(self) -> int:
+        """The process that serves now; 0 while there is none."""
+        return self._worker.pid if self._worker else 0
+
     async def start(self) -> None:
         """Start the worker and load the model; Invalid if it does not load."""
         self._worker = await WorkerProcess.start(self._model, LOAD_SECONDS)

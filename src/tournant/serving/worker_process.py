@@ -82,6 +82,11 @@ class WorkerProcess:
             raise
         return worker
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
     async def predict(self, columns: Mapping[str, Sequence[Any]], rows: int) -> Sequence[Score]:
         """Run one batch; ModelFailed if the model raised, WorkerLost if the process went away."""
         payload = msgspec.json.encode(columns)

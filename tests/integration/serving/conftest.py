@@ -206,6 +206,7 @@ class ControlPlane:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     control: ControlPlane
 
     def log_message(self, *_args: object) -> None:
@@ -355,7 +356,15 @@ def worked(control: ControlPlane) -> Callable[..., RevisionRoute]:
 
     def make(number: int, source: str) -> RevisionRoute:
         tree = control.put_tree({"model.py": source.encode()})
-        model = ModelRoute(version=f"flights@{number}", tree=tree, entry="model.py", predict="predict_proba")
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        model = ModelRoute(
+            version=f"flights@{number}",
+            tree=tree,
+            entry="model.py",
+            predict="predict_proba",
+            environment=control.put(b"no requirements"),
+            python=python,
+        )
         return RevisionRoute(id=f"flights/{number}", model=model, signature=SIGNATURE, example=EXAMPLE)
 
     return make
@@ -370,3 +379,9 @@ def deployment() -> Callable[..., DeploymentRoute]:
         return DeploymentRoute(name="flights", revisions=revisions, **settings)
 
     return make
+
+
+@pytest.fixture
+def wait() -> Callable[..., Any]:
+    """Wait for a condition."""
+    return wait_until
