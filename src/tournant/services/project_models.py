@@ -14,6 +14,7 @@ from tournant.services.context import Context
 from tournant.services.environments import lock_requirements
 from tournant.services.model_files import ModelFolder, open_model_folder, requirements_of
 from tournant.services.registry import Provenance, Reference, list_versions, register_model
+from tournant.services.requirements import read_requirements
 
 __all__ = ["makes_model", "register_file", "register_project_model"]
 
@@ -84,7 +85,7 @@ def register_file(
         raise NotFound(f"there is no file {path}")
     with _as_folder(path) as folder:
         model = open_model_folder(folder, entry=path.name, example=example)
-        text = requirements.read_text(encoding="utf-8") if requirements else ""
+        text = read_requirements(requirements) if requirements else ""
         environment = _environment_of(ctx, model, None, requirements=text, python=python)
         provenance = Provenance(tags={"source": path.name})
         unchanged = _find_unchanged(ctx, name, model, environment, provenance)

@@ -21,6 +21,7 @@ from tournant.domain.pipeline import (
 from tournant.errors import NotFound
 from tournant.services.deployment_settings import read_deployment
 from tournant.services.project_schema import project_schema
+from tournant.services.requirements import local_requirements, read_requirements
 from tournant.services.yaml_document import Document, Problem, check, read_document, suggest
 
 __all__ = ["PROJECT_FILE", "load_project"]
@@ -77,7 +78,7 @@ def _environment(document: Document, root: Section, folder: Path) -> Environment
     return EnvironmentSpec(
         python=document.texts.get(("environment", "python"), ""),
         requirements=requirements,
-        text=path.read_text(encoding="utf-8") if requirements and path.is_file() else "",
+        text=read_requirements(path) if requirements and path.is_file() else "",
     )
 
 
@@ -161,12 +162,18 @@ def _check_files(document: Document, project: Project, folder: Path, provided: C
                 line = _line_of(document, step.name, dep)
                 text = f"there is no file '{dep}', and no step makes it{suggest(dep, list(made))}"
                 yield Problem(line, f"pipeline.{step.name}: {text}")
-    requirements = project.environment.requirements if project.environment else ""
-    if requirements and not (folder / requirements).is_file():
-        yield Problem(
-            document.line("environment", "requirements"), f"environment.requirements: there is no file '{requirements}'"
-        )
+    if project.environment:
+        yield from _check_environment(document, project.environment, folder)
     yield from _check_model(document, project, folder)
+
+
+def _check_environment(document: Document, environment: EnvironmentSpec, folder: Path) -> Iterator[Problem]:
+    path, where = environment.requirements, "environment.requirements"
+    line = document.line("environment", "requirements")
+    if path and not (folder / path).is_file():
+        yield Problem(line, f"{where}: there is no file '{path}'")
+    for local in local_requirements(environment.text):
+        yield Problem(line, f"{where}: '{local}' in {path} is a path of this machine; name a package with a version")
 
 
 def _check_model(document: Document, project: Project, folder: Path) -> Iterator[Problem]:

@@ -221,6 +221,22 @@ def test_all_mistakes_are_told_together(folder: Path) -> None:
     ]
 
 
+def test_requirements_are_read_with_what_they_include(folder: Path) -> None:
+    """A file that includes others, in circles even, is one text; a path of this machine cannot be locked."""
+    (folder / "requirements.txt").write_text("numpy\n-r more/base.txt\n")
+    (folder / "more").mkdir()
+    (folder / "more" / "base.txt").write_text("scipy\n-r base.txt\n")
+    (folder / "tournant.yaml").write_text(SMALL)
+    environment = load_project(folder).environment
+    assert environment
+    assert environment.text == "numpy\nscipy\n-r base.txt\n"
+    (folder / "requirements.txt").write_text("numpy\n-e .\n")
+    assert errors_of(folder, SMALL) == [
+        "tournant.yaml:2: environment.requirements: '-e .' in requirements.txt is a path of this machine; "
+        "name a package with a version"
+    ]
+
+
 def test_a_dataset_may_be_provided_later(folder: Path) -> None:
     """A code snapshot has no data in it; what will be checked out need not be there."""
     (folder / "tournant.yaml").write_text("project: p\ndata: {d: data/none.csv}\n")
