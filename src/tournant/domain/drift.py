@@ -29,6 +29,7 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 _SMOOTHING = 0.5  # rows added to every cell: an empty cell is rare, not impossible
+_FEWEST_UNITS = 5  # fewer say nothing of how units differ
 REPLICATES = 2000
 
 
@@ -36,14 +37,14 @@ REPLICATES = 2000
 class ColumnDrift:
     """How far one column moved. `p_value` is the share of resampled windows that moved as far by chance.
 
-    `shift` says in words which share grew most.
+    It is None where the effect is below the floor, as nothing depends on it then. `shift` says which share grew most.
     """
 
     column: str
     psi: float
     jensen_shannon: float
     distance: float | None = None  # Kolmogorov-Smirnov, from bins; numbers only
-    p_value: float = 1.0
+    p_value: float | None = None
     drifted: bool = False
     shift: str = ""
 
@@ -157,28 +158,38 @@ def detect_drift(
     """Compare a window of `units` units with the reference's units, column by column.
 
     A column drifted if Benjamini-Hochberg at `alpha` rejects it among all columns, and its PSI is at least `floor`.
-    A reference of fewer than two windows cannot show how windows differ: its rows are then resampled as if they were
-    independent, and the reason says so.
+    A reference of fewer than two windows has too few blocks: single units are then resampled, and with fewer than five
+    units rows, as if they were independent; the reason says so.
     """
     names = [name for name in (reference[0] if reference else ()) if name in window and window[name].rows]
     if not names:
         return DriftResult(reason="no column is in both the reference and the window")
-    blocked = len(reference) >= 2 * units
     rng = np.random.default_rng(seed)
-    draws = _block_draws(rng, len(reference), units, replicates) if blocked else None
-    found = [_column_drift(name, reference, window[name], draws, rng, replicates) for name in names]
-    rejected = benjamini_hochberg([column.p_value for column in found], alpha)
+    length = _block_length(len(reference), units)
+    draws = _block_draws(rng, len(reference), units, length, replicates) if length else None
+    found = [_column_drift(name, reference, window[name], floor, draws, rng, replicates) for name in names]
+    # p = 1 for columns under the floor: all columns count as tested, so the false discovery rate only gets smaller
+    rejected = benjamini_hochberg([1.0 if c.p_value is None else c.p_value for c in found], alpha)
     judged = [_judged(column, surely=bool(sure), floor=floor) for column, sure in zip(found, rejected, strict=True)]
     judged.sort(key=lambda column: (-column.drifted, -column.psi))
-    return DriftResult(columns=tuple(judged), reason=_reason(len(reference), units, blocked=blocked))
+    return DriftResult(columns=tuple(judged), reason=_reason(len(reference), units, length))
 
 
-def _reason(units: int, window: int, *, blocked: bool) -> str:
-    if blocked:
-        return f"windows of {window} units resampled in blocks from {units} reference units"
+def _block_length(units: int, window: int) -> int:
+    """Give how many units in a row are resampled together; 0 for rows instead of units."""
+    if units < _FEWEST_UNITS:
+        return 0
+    return math.isqrt(window - 1) + 1 if units >= 2 * window else 1
+
+
+def _reason(units: int, window: int, length: int) -> str:
+    if length > 1:
+        return f"against windows of {window} units resampled from {units} reference units in blocks of {length}"
+    if length == 1:
+        return f"against windows resampled unit by unit: {units} reference units are fewer than two windows of {window}"
     return (
-        f"the reference has {units} units, fewer than two windows of {window}: "
-        "rows were taken as independent, so chance differences between units may look like drift"
+        f"rows were taken as independent, because {units} reference units are fewer than {_FEWEST_UNITS}: "
+        "chance differences between units may look like drift"
     )
 
 
@@ -194,9 +205,10 @@ def _judged(column: ColumnDrift, *, surely: bool, floor: float) -> ColumnDrift:
     )
 
 
-def _block_draws(rng: np.random.Generator, units: int, window: int, replicates: int) -> tuple[Floats, Floats]:
+def _block_draws(
+    rng: np.random.Generator, units: int, window: int, length: int, replicates: int
+) -> tuple[Floats, Floats]:
     """Draw weights of the units for resampled windows and references: moving blocks on a circle (Politis, Romano 1992)."""
-    length = max(1, math.isqrt(window) + (window > 3))
     return _weights(rng, units, window, length, replicates), _weights(rng, units, units, length, replicates)
 
 
@@ -212,6 +224,7 @@ def _column_drift(
     name: str,
     reference: Sequence[Mapping[str, ColumnProfile]],
     window: ColumnProfile,
+    floor: float,
     draws: tuple[Floats, Floats] | None,
     rng: np.random.Generator,
     replicates: int,
@@ -222,11 +235,13 @@ def _column_drift(
     matrix = np.array([profile.counts_of(labels) for profile in profiles], dtype=np.float64)
     total, counts = matrix.sum(axis=0), np.array(window.counts_of(labels), dtype=np.float64)
     moved = float(psi(total, counts))
-    if draws is None:
-        nulls, references = _row_draws(rng, total, counts.sum(), replicates)
-    else:
-        nulls, references = _thinned(rng, draws[0] @ matrix, counts.sum()), draws[1] @ matrix
-    p_value = float((1 + (psi(references, nulls) >= moved).sum()) / (replicates + 1))
+    p_value = None
+    if moved >= floor:
+        if draws is None:
+            nulls, references = _row_draws(rng, total, counts.sum(), replicates)
+        else:
+            nulls, references = _thinned(rng, draws[0] @ matrix, counts.sum()), draws[1] @ matrix
+        p_value = float((1 + (psi(references, nulls) >= moved).sum()) / (replicates + 1))
     return ColumnDrift(
         column=name,
         psi=moved,

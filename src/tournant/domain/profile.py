@@ -48,8 +48,10 @@ class ColumnProfile:
         """Name the column's cells in order: missing, then bins or categories (in alphabetical order)."""
         if self.type == "string":
             return ["missing", *sorted({*self.categories, OTHER})]
-        ends = ["", *(f"{edge:.6g}" for edge in self.edges), ""]
-        return ["missing", *(f"{low} to {high}".strip() for low, high in pairwise(ends))]
+        if not self.edges:
+            return ["missing", "any"]
+        inner = (f"{low:.4g} to {high:.4g}" for low, high in pairwise(self.edges))
+        return ["missing", f"below {self.edges[0]:.4g}", *inner, f"{self.edges[-1]:.4g} or more"]
 
     def counts_of(self, cells: Sequence[str]) -> list[int]:
         """Give the counts of cells named by a profile of the same edges; categories it does not name are `OTHER`."""

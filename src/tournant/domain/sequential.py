@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import betaln, logsumexp, xlog1py, xlogy
+from scipy.special import betaln, logsumexp
 
 __all__ = [
     "MINIMUM_COUNT",
@@ -57,7 +57,7 @@ def proportion_interval(successes: int, trials: int, *, alpha: float) -> Interva
     bound = float(betaln(successes + _PRIOR, failures + _PRIOR) - betaln(_PRIOR, _PRIOR)) + math.log(alpha)
 
     def inside(p: float) -> bool:
-        return bound <= float(xlogy(successes, p) + xlog1py(failures, -p))
+        return 0.0 < p < 1.0 and bound <= successes * math.log(p) + failures * math.log1p(-p)
 
     best = successes / trials if trials else 0.5
     return Interval(

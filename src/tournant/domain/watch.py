@@ -178,7 +178,7 @@ def _take_drift(monitor: Monitor, found: DriftResult, config: MonitorConfig) -> 
         {
             "column": c.column,
             "psi": round(c.psi, 4),
-            "p_value": round(c.p_value, 5),
+            "p_value": c.p_value,
             "drifted": c.drifted,
             "shift": c.shift,
         }
