@@ -17,6 +17,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tournant.adapters.blobs.local import LocalBlobStore
+from tournant.adapters.compute.local import LocalExecutor
+from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
 from tournant.adapters.sql.migrate import upgrade
 from tournant.adapters.sql.transactions import SqlTransactions, create_engine
 from tournant.config import Settings
@@ -178,8 +181,6 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def blobs(settings: Settings) -> BlobStore:
     """Give an empty content store in the home."""
-    from tournant.adapters.blobs.local import LocalBlobStore
-
     return LocalBlobStore(settings.home / "blobs")
 
 
@@ -204,10 +205,6 @@ def context(
     sqlite_template: Path,
 ) -> Iterator[Context]:
     """Give a real Context on SQLite with a local content store, prediction log and executor, and simple environments."""
-    from tournant.adapters.compute.local import LocalExecutor
-
-    from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
-
     engine = create_engine(_copy_of(sqlite_template, settings.home / "metadata.db"))
     yield Context(
         settings=settings,
