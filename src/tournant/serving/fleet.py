@@ -150,8 +150,10 @@ class Fleet:
             self._rewire_one(name, route)
         for name in set(self._held) - set(self._in_use()):
             self._retire(name)
-        if not self._tasks:
+        if not self._tasks and self.applied != self.table.version:
             self.applied = self.table.version
+            # Now, while nothing loads, nobody is about to open what is removed.
+            self._loader.keep(held.route.model for held in self._held.values())
         self._changed()
 
     def _rewire_one(self, name: str, route: DeploymentRoute) -> None:

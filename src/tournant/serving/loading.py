@@ -1,7 +1,7 @@
 """Loads a revision: fetches its model, opens it in this process or in a worker, and tests it on its own example."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,10 @@ class Loader:
             await replica.close()
             raise
         return replica
+
+    def keep(self, models: Iterable[ModelRoute]) -> None:
+        """Remove fetched content that none of these needs."""
+        self.artifacts.keep(model.onnx or model.tree for model in models)
 
     def _converted(self, route: RevisionRoute, examples: list[Values]) -> ConvertedModel:
         model = ConvertedModel(self.artifacts.file(route.model.onnx), route.signature)

@@ -282,6 +282,7 @@ class RunningGateway:
 
     home: Path
     control_url: str
+    environments: Any = field(default_factory=PlatformPython)
     port: int = 0
     _server: Any = None
     _thread: Any = None
@@ -289,7 +290,7 @@ class RunningGateway:
 
     def start(self) -> "RunningGateway":
         settings = Settings(home=self.home, environ=dict(os.environ))
-        self.process = GatewayProcess(settings, self.control_url, "http://127.0.0.1:1", PlatformPython())
+        self.process = GatewayProcess(settings, self.control_url, "http://127.0.0.1:1", self.environments)
         config = uvicorn.Config(
             self.process.app, host="127.0.0.1", port=0, log_level="critical", lifespan="on", ws="none"
         )
@@ -336,6 +337,20 @@ def gateway(control: ControlPlane, tmp_path: Path) -> Iterator[RunningGateway]:
     running = RunningGateway(tmp_path / "home", control.url).start()
     yield running
     running.stop()
+
+
+@pytest.fixture
+def run(control: ControlPlane, tmp_path: Path) -> Iterator[Callable[..., RunningGateway]]:
+    """Run a gateway with environments of one's own."""
+    running: list[RunningGateway] = []
+
+    def start(environments: Any) -> RunningGateway:
+        running.append(RunningGateway(tmp_path / "home", control.url, environments).start())
+        return running[-1]
+
+    yield start
+    for gateway in running:
+        gateway.stop()
 
 
 @pytest.fixture
