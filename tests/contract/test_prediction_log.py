@@ -1,18 +1,17 @@
 """What every PredictionLog must do, over the ones there are."""
 
-import io
 import math
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import blake3
 import duckdb
 import numpy as np
 import pytest
 
+from tournant.adapters.blobs.local import LocalBlobStore
 from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
 from tournant.domain.predictions import Label, Segment
-from tournant.errors import NotFound, Unavailable
+from tournant.errors import Unavailable
 
 DAY = 86_400.0
 SCHEMA = (
@@ -20,39 +19,6 @@ SCHEMA = (
     " epoch BIGINT, score DOUBLE, scores DOUBLE[], error VARCHAR, latency_ms DOUBLE, fallback BOOLEAN,"
     ' "in.carrier" VARCHAR, "in.temp" DOUBLE'
 )
-
-
-class FolderBlobs:
-    """Just enough of a content store to read from: files named by digest in one folder."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def put(self, source: BinaryIO | bytes) -> str:
-        content = source if isinstance(source, bytes) else source.read()
-        digest = blake3.blake3(content).hexdigest()
-        (self.root / digest).write_bytes(content)
-        return digest
-
-    def path(self, digest: str) -> Path:
-        if not (self.root / digest).exists():
-            raise NotFound(f"no content {digest}")
-        return self.root / digest
-
-    def open(self, digest: str) -> BinaryIO:
-        return io.BytesIO(self.path(digest).read_bytes())
-
-    def has(self, digest: str) -> bool:
-        return (self.root / digest).exists()
-
-    def put_tree(self, path: Path) -> Any:
-        raise NotImplementedError
-
-    def tree(self, digest: str) -> Any:
-        raise NotImplementedError
-
-    def checkout(self, digest: str, target: Path) -> None:
-        raise NotImplementedError
 
 
 def row(number: int, **changes: object) -> dict[str, object]:
@@ -90,7 +56,7 @@ class House:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.blobs = FolderBlobs(root)
+        self.blobs = LocalBlobStore(root / "blobs")
         self.log = DuckDbPredictionLog(self.blobs)
 
     def segment(self, *rows: dict[str, object], schema: str = SCHEMA) -> Segment:
