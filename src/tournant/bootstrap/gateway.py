@@ -70,7 +70,11 @@ class GatewayProcess:
             flush=lambda: self._on_loop(self.gateway.flush),
             uploads=Uploads(spool.folder, self._recorder, self._client, self._identity.id, spool.forget),
             reports=Reports(
-                self._client, self._identity.id, lambda: self._url, lambda: self._on_loop(self.gateway.snapshot)
+                self._client,
+                self._identity.id,
+                lambda: self._url,
+                lambda: self._on_loop(self.gateway.snapshot),
+                unsent=folder / "unsent.json",
             ),
         )
         self.app = App(self.gateway, self)

@@ -16,6 +16,7 @@ __all__ = ["Arm", "Endpoint", "Recent"]
 
 Recent = deque[tuple[RowSchema, Row]]  # real requests, for probing candidates
 SMALLEST_DEADLINE_SHARE = 0.25  # of the SLO: a canary always gets at least that long
+MARGIN_SHARE = 0.1  # of the SLO: what a client's request takes beside the models
 
 
 class Arm:
@@ -79,6 +80,6 @@ class Endpoint:
         return [(arm, rows) for arm, rows in ((self.canary, chosen), (self.stable, rest)) if rows]
 
     def canary_deadline_seconds(self, rows: int) -> float:
-        """Give how long the canary may take: the SLO less stable's recent p99.9, so that stable can still answer in it."""
-        left = self.slo_ms - self.stable.held.latency.p999_ms
+        """Give how long the canary may take: the SLO less stable's recent p99.9 and a margin, so that stable still keeps it."""
+        left = (1 - MARGIN_SHARE) * self.slo_ms - self.stable.held.latency.p999_ms
         return max(left, SMALLEST_DEADLINE_SHARE * self.slo_ms) * rows / 1e3

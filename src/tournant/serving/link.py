@@ -80,7 +80,10 @@ class Link:
         """Send what there is once more, if the control plane answers in time."""
         self._stopping.set()
         self._wake.set()
-        self._threads[1].join(timeout_seconds)
+        reporter = self._threads[1]
+        reporter.join(timeout_seconds)
+        if reporter.is_alive():  # it waits for an answer; to say the same again in the next life is harmless
+            self._reports.keep()
 
     def _follow_routes(self) -> None:
         known, backoff = (-1, -1), FIRST_BACKOFF_SECONDS
@@ -131,9 +134,11 @@ class Link:
         while True:
             self._wake.wait(REPORT_SECONDS)
             self._wake.clear()
-            last = self._stopping.is_set()
+            if self._stopping.is_set():
+                self._say_goodbye()
+                return
             try:
-                self._round(last=last)
+                self._round()
                 backoff = FIRST_BACKOFF_SECONDS
             except TournantError as exc:
                 if backoff == FIRST_BACKOFF_SECONDS:
@@ -143,10 +148,15 @@ class Link:
             except Exception:
                 self._log.exception("reporting failed")
                 self._stopping.wait(LONGEST_BACKOFF_SECONDS)
-            if last:
-                return
 
-    def _round(self, *, last: bool) -> None:
+    def _say_goodbye(self) -> None:
+        try:
+            self._round(last=True)
+        except TournantError as exc:
+            self._log.warning("reports are kept for the next start", reason=exc.message)
+            self._reports.keep()
+
+    def _round(self, *, last: bool = False) -> None:
         """Flush if it is time, register what is flushed, report."""
         barrier = self._barrier
         if barrier != self._flushed or last or time.monotonic() - self._flushed_at > ROTATE_SECONDS:

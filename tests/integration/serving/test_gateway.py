@@ -1,5 +1,8 @@
 """A gateway beside a control plane: predictions, fallback, shadows, barriers, outages, restarts."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 
 def test_predicts_by_named_columns(control, gateway, converted, deployment):
     """A routed converted model answers with its score, version and revision."""
@@ -127,6 +130,49 @@ def test_candidate_is_probed_beside_stable(control, gateway, converted, deployme
     control.route(deployment(candidate))
     control.wait_applied()
     assert gateway.predict(inputs={"plane": "N1", "x": 0.5})[1]["revision"] == "flights/2"
+
+
+def test_swaps_lose_no_request(control, gateway, converted, worked, deployment):
+    """While revisions of both kinds follow each other, every request is answered, and by a revision that was routed."""
+    source = "class Model:\n    def predict_proba(self, rows):\n        return [[0.5, 0.5] for _ in rows]\n"
+    revisions = [converted(1), worked(2, source), converted(3), worked(4, source)]
+    control.route(deployment(revisions[0]))
+    control.wait_applied()
+    stop = threading.Event()
+
+    def client(_):
+        seen = []
+        while not stop.is_set():
+            seen.append(gateway.predict(inputs={"plane": "N1", "x": 0.5}))
+        return seen
+
+    with ThreadPoolExecutor(3) as threads:
+        clients = [threads.submit(client, number) for number in range(3)]
+        for revision in [*revisions[1:], *revisions]:
+            control.route(deployment(revision))
+            control.wait_applied()
+        stop.set()
+        answers = [answer for client in clients for answer in client.result()]
+    assert {status for status, _ in answers} == {200}
+    assert {answer["revision"] for _, answer in answers} == {revision.id for revision in revisions}
+    control.barrier(1.0)
+    assert sum(segment.rows for segment in control.segments) == len(answers)
+    assert sum(delta.requests for delta in control.deltas) == len(answers)
+
+
+def test_split_is_sticky_by_entity(control, gateway, converted, deployment):
+    """An entity that is on the canary at 30 % stays there at 60 %."""
+    stable, canary = converted(1), converted(2)
+    planes = [f"N{number}" for number in range(200)]
+    chosen = []
+    for weight in (3_000, 6_000):
+        control.route(deployment(stable, canary, canary=canary.id, canary_weight=weight, rollout="r", epoch=weight))
+        control.wait_applied()
+        answers = gateway.predict(inputs=[{"plane": plane, "x": 0.5} for plane in planes])[1]["predictions"]
+        chosen.append({plane for plane, a in zip(planes, answers, strict=True) if a["revision"] == canary.id})
+    assert chosen[0] < chosen[1]
+    assert 40 <= len(chosen[0]) <= 80
+    assert 90 <= len(chosen[1]) <= 150
 
 
 def test_says_what_is_wrong_with_a_request(control, gateway, converted, deployment):

@@ -1,7 +1,10 @@
 """Reports: every delta is applied exactly once, whatever happens to requests and answers."""
 
+from pathlib import Path
+
 import httpx
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,9 +49,9 @@ class Source:
         return Snapshot(routes_version=1, statuses=(), dropped=0, deltas=(delta,) if waiting else ())
 
 
-def reports(control, source):
+def reports(control, source, unsent=Path("/nonexistent/unsent.json")):
     client = httpx.Client(transport=httpx.MockTransport(control.answer), base_url="http://control")
-    return Reports(client, "g", lambda: "http://gateway", source.snapshot)
+    return Reports(client, "g", lambda: "http://gateway", source.snapshot, unsent=unsent)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.lists(st.sampled_from(["delivered", "unheard", "lost"]), max_size=3))))
@@ -88,3 +91,20 @@ def test_silence_while_there_is_nothing_to_say():
     assert len(control.barriers) == said
     sending.send(1)
     assert len(control.barriers) == said + 1
+
+
+@pytest.mark.parametrize("fate", ["unheard", "lost"])
+def test_what_a_stopped_gateway_could_not_send_is_sent_once_by_the_next(tmp_path, fate):
+    """Whether the control plane had counted it or not."""
+    control, source = Control(), Source()
+    first = reports(control, source, tmp_path / "unsent.json")
+    first.send(0)
+    source.waiting, control.fates = 5, [fate]
+    with pytest.raises(Unavailable):
+        first.send(0)
+    source.waiting = 3
+    first.keep()
+    reports(control, source, tmp_path / "unsent.json").send(0)
+    assert control.requests == 8
+    reports(control, source, tmp_path / "unsent.json").send(0)
+    assert control.requests == 8
