@@ -258,7 +258,7 @@ def test_a_request_without_an_answer_fails_after_its_timeout(world):
 
     with serve(hang) as url:
         world.gateway_url = url
-        day = next(iter(world.replay(rows_of(1, 5), timeout_seconds=0.3, concurrency=2).run()))
+        day = next(iter(world.replay(rows_of(1, 5), timeout_seconds=1.5, concurrency=2).run()))
         forever.set()
     assert (day.requests, day.failed) == (5, 1)
     assert "TimeoutError" in day.failure
