@@ -68,7 +68,7 @@ class _Measure:
     minimum: int
     stable: float | None = None
     candidate: float | None = None
-    relation: str = "above stable"
+    relation: str = "above stable"  # empty: the value itself is held against the limit, no difference
 
 
 def _gate(judge: Judge, measure: _Measure) -> Gate:
@@ -99,20 +99,25 @@ def _verdict(measure: _Measure, *, strict: bool) -> Verdict:
 
 def _reason(judge: Judge, measure: _Measure, verdict: Verdict) -> str:
     seen = f"after {measure.samples:,} {measure.counted}"
+    limit = f"limit {_amount(measure.limit, measure)}"
+    relation = f" {measure.relation}" if measure.relation else ""
     if verdict is Verdict.FAILED:
-        least = _amount(measure.interval.lower, measure.unit)
-        limit = _amount(measure.limit, measure.unit)
-        return f"candidate {measure.what} is {measure.relation} by at least {least} (limit {limit}), {judge.confidence}, {seen}"
+        related = f"{relation} by" if relation else ""
+        least = _amount(measure.interval.lower, measure)
+        return f"candidate {measure.what} is{related} at least {least} ({limit}), {judge.confidence}, {seen}"
     if measure.samples < measure.minimum:
         return f"{measure.what}: {measure.samples:,} of {measure.minimum:,} {measure.counted}"
     if math.isnan(measure.point):
         return f"{measure.what}: nothing to compare yet"
-    words = f"{measure.what}: {_amount(measure.point, measure.unit)} {measure.relation}, limit {_amount(measure.limit, measure.unit)}, {seen}"
+    words = f"{measure.what}: {_amount(measure.point, measure)}{relation}, {limit}, {seen}"
     return words if verdict is Verdict.SUCCESSFUL else f"{words}; not certain yet"
 
 
-def _amount(value: float, unit: str) -> str:
-    return f"{100 * value:.3g} points" if unit == "share" else f"{value:.3g}"
+def _amount(value: float, measure: _Measure) -> str:
+    """A share in percent, a difference of shares in points."""
+    if measure.unit == "share":
+        return f"{100 * value:.3g} {'points' if measure.relation else '%'}"
+    return f"{value:.3g}"
 
 
 def _finite(value: float) -> float | None:
@@ -150,7 +155,7 @@ def _probe_gate(judge: Judge, name: str, what: str, count: int, probes: int, lim
         samples=probes,
         minimum=judge.strategy.warmup_requests,
         candidate=count / probes if probes else None,
-        relation="above none",
+        relation="",
     )
     gate = _gate(judge, measure)
     if not probes:  # every gateway has it ready and had nothing to replay
@@ -233,7 +238,7 @@ def fallback_gate(judge: Judge, candidate: Observation) -> Gate:
             samples=candidate.requests,
             minimum=judge.strategy.minimum_requests,
             candidate=_finite(share),
-            relation="above none",
+            relation="",
         ),
     )
 
