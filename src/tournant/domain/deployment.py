@@ -56,7 +56,7 @@ class MonitorConfig:
     metric: str = "log_loss"
     average_run_length: float = 365.0
     minimum_increase: float = 0.01
-    drift_alpha: float = 0.01
+    drift_alpha: float = 0.05
     drift_psi: float = 0.2
     liveness_units: float = 2.0
 

@@ -49,7 +49,8 @@ class _Unit:
 
     due: DueUnit
     revisions: Mapping[str, Revision]
-    references: Mapping[str, ReferenceProfile]  # those that changed
+    references: Mapping[str, ReferenceProfile]  # of the model versions that predicted
+    grown: Sequence[ReferenceProfile] = ()  # those of them that took the unit in
     profiles: Sequence[WindowProfile] = ()
     evidence: UnitEvidence
     matched: Sequence[Label] = field(default=())
@@ -112,7 +113,7 @@ def evaluate_unit(ctx: Context, due: DueUnit) -> bool:
         deployment = uow.get(Deployment, name)
         if deployment is None or liveness.evaluated_to != due.seen:
             return False
-        uow.save(*unit.profiles, *unit.references.values())
+        uow.save(*unit.profiles, *unit.grown)
         _settle_labels(ctx, uow, unit)
         notices = [
             *_watch_performance(ctx, uow, deployment, unit),
@@ -150,14 +151,15 @@ def _unit_labels(uow: UnitOfWork, due: DueUnit) -> list[Label]:
 def _profile_unit(ctx: Context, unit: _Unit, segments: Sequence[Segment], labels: Sequence[Label]) -> _Unit:
     due, config = unit.due, unit.due.deployment.config.monitors
     with ctx.transactions.begin(write=False) as uow:
-        versions = {r.id: uow.get(ModelVersion, r.model_version) for r in unit.revisions.values()}
-    known = {revision: version for revision, version in versions.items() if version}
+        ids = sorted({revision.model_version for revision in unit.revisions.values()})
+        versions = {version.id: version for version in uow.find(ModelVersion, id__in=ids)}
+    known = {r.id: versions[r.model_version] for r in unit.revisions.values() if r.model_version in versions}
     inputs = sorted({column.name for version in known.values() for column in version.signature.inputs})
     rows = ctx.predictions.outcomes(segments, labels, start=due.start, end=due.end, inputs=inputs)
     live = np.isin(rows["role"], _LIVE_ROLES) & ~rows["error"]
     present = [str(revision) for revision in np.unique(rows["revision"].astype(str)) if str(revision) in known]
     references: dict[str, ReferenceProfile] = {}
-    profiles, loss_sum, labelled = [], 0.0, 0
+    profiles, grown, loss_sum, labelled = [], [], 0.0, 0
     for revision in present:
         version = known[revision]
         mask = rows["revision"] == revision
@@ -165,14 +167,15 @@ def _profile_unit(ctx: Context, unit: _Unit, segments: Sequence[Segment], labels
         metric = metric_for(config.metric, version)
         built = build_reference(ctx, version.id, unit=config.unit, metric=metric)
         reference = complete_reference(built, version, own, 2 * config.window)
-        if reference != built:
-            references[version.id] = reference
+        references[version.id] = reference
+        if reference is not built:
+            grown.append(reference)
         profiles.append(_window(due, revision, version, own, reference, metric))
         realised = losses(metric, own["score"][live[mask]], own["label"][live[mask]])
         loss_sum += float(np.nansum(realised))
         labelled += int((~np.isnan(realised)).sum())
     evidence = replace(unit.evidence, rows=int(live.sum()), labelled=labelled, loss_sum=loss_sum)
-    return replace(unit, references=references, profiles=profiles, evidence=evidence)
+    return replace(unit, references=references, grown=grown, profiles=profiles, evidence=evidence)
 
 
 def _window(
@@ -228,7 +231,7 @@ def _settle_labels(ctx: Context, uow: UnitOfWork, unit: _Unit) -> None:
 def _watch_performance(ctx: Context, uow: UnitOfWork, deployment: Deployment, unit: _Unit) -> list[Notice]:
     before = find_monitor(uow, deployment.name, AlertKind.PERFORMANCE)
     based = rebase(before, deployment.stable, _stable_since(uow, deployment, before))
-    reference = _stable_reference(uow, deployment)
+    reference = _stable_reference(uow, deployment, unit)
     after = watch_performance(based, unit.evidence, reference, deployment.config.monitors)
     uow.save(after)
     return reconcile_alert(ctx, uow, deployment, after, Severity.CRITICAL)
@@ -248,15 +251,17 @@ def _watch_drift(ctx: Context, uow: UnitOfWork, deployment: Deployment, unit: _U
         unit_start__lt=unit.due.end,
         order="unit_start",
     )
-    reference = _stable_reference(uow, deployment)
+    reference = _stable_reference(uow, deployment, unit)
     after = watch_drift(based, unit.due.end, windows, reference.units if reference else (), config)
     uow.save(after)
     return reconcile_alert(ctx, uow, deployment, after, drift_severity(after))
 
 
-def _stable_reference(uow: UnitOfWork, deployment: Deployment) -> ReferenceProfile | None:
-    stable = uow.get(Revision, deployment.stable)
-    return uow.get(ReferenceProfile, stable.model_version) if stable else None
+def _stable_reference(uow: UnitOfWork, deployment: Deployment, unit: _Unit) -> ReferenceProfile | None:
+    stable = unit.revisions.get(deployment.stable) or uow.get(Revision, deployment.stable)
+    if stable is None:
+        return None
+    return unit.references.get(stable.model_version) or uow.get(ReferenceProfile, stable.model_version)
 
 
 def _stable_since(uow: UnitOfWork, deployment: Deployment, monitor: Monitor) -> float:
