@@ -25,7 +25,7 @@ def openapi_document(operations: Iterable[Operation[Any, Any]], *, version: str)
     """Describe the operations in OpenAPI 3.1."""
     table = list(operations)
     types = [operation.request for operation in table] + [operation.response for operation in table]
-    schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+    schemas, components = msgspec.json.schema_components(types, schema_hook=_schema_of, ref_template=_REFERENCE)
     requests, responses = schemas[: len(table)], schemas[len(table) :]
     paths: dict[str, Any] = {}
     for operation, request, response in zip(table, requests, responses, strict=True):
@@ -41,6 +41,12 @@ def openapi_document(operations: Iterable[Operation[Any, Any]], *, version: str)
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def _schema_of(kind: type) -> dict[str, Any]:
+    if kind is object:  # any JSON value
+        return {"description": "any JSON value"}
+    raise NotImplementedError
 
 
 def _properties(schema: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:

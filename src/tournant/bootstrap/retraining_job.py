@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tournant.bootstrap.control_plane import open_context
+from tournant.bootstrap.house import open_context
 from tournant.bootstrap.scoring import ServedScorer
 from tournant.config import Settings
 from tournant.errors import TournantError

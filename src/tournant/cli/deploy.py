@@ -67,7 +67,7 @@ def deploy(
 def _deploy_file(
     client: Client, path: Path, name: str | None, requirements: Path | None, example: Path | None, reason: str
 ) -> Revision:
-    from tournant.bootstrap.control_plane import open_context
+    from tournant.bootstrap.house import open_context
     from tournant.config import Settings
     from tournant.services.project_models import register_file
 

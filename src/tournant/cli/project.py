@@ -63,7 +63,7 @@ def run(
 
     A step whose command, params, inputs and environment are unchanged is answered from the step cache.
     """
-    from tournant.bootstrap.control_plane import open_context
+    from tournant.bootstrap.house import open_context
     from tournant.services.pipelines import run_project
 
     settings = Settings.load(home=home or project / ".tournant", database=database)

@@ -127,7 +127,7 @@ def add_data(name: str, path: str, home: str | None) -> None:
     """Keep PATH (a file or a folder) as the next version of the dataset NAME."""
     from pathlib import Path
 
-    from tournant.bootstrap.control_plane import open_context
+    from tournant.bootstrap.house import open_context
     from tournant.cli.options import local_actor
     from tournant.config import Settings
     from tournant.services.data import add_dataset_version

@@ -84,7 +84,7 @@ class EmbeddedTransport:
     @classmethod
     def open(cls, home: Path | None = None, *, actor: str = "") -> "EmbeddedTransport":
         """Open a home (by default the one the environment names)."""
-        from tournant.bootstrap.control_plane import open_context  # SQLAlchemy and all, only where needed
+        from tournant.bootstrap.house import open_context  # SQLAlchemy and all, only where needed
         from tournant.config import Settings
 
         return cls(open_context(Settings.load(home=home), actor=actor or "sdk"))

@@ -22,7 +22,7 @@ def get_record(ctx: Context, kind: type[T], *key: object, noun: str, hint: str =
 
 
 def find_newest(
-    ctx: Context, kind: type[T], *, time_field: str, limit: int, before: float | None, **where: Any
+    ctx: Context, kind: type[T], /, *, time_field: str, limit: int, before: float | None, **where: Any
 ) -> list[T]:
     """Read the newest records by `time_field`, optionally only those before a time (keyset paging)."""
     if not 1 <= limit <= LARGEST_PAGE:
