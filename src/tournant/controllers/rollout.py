@@ -117,24 +117,19 @@ class RolloutController:
 def compare_losses(
     rollout: Rollout, outcomes: Columns, metric: str, *, unit_seconds: float, relative: bool = False
 ) -> Pairs | None:
-    """Compare labelled requests of the rollout's present epoch by blocks of `unit_seconds`; None while there are none.
+    """Compare losses on the labelled requests that stable answered and the candidate shadowed, by blocks of `unit_seconds`.
 
-    With `relative`, losses are in units of stable's mean loss: a number's own units would suit no general limit. In shadow both answered the same requests. In canary each answered its own, randomised at the same time; what
-    stable answered in the canary's place belongs to neither.
+    Both are judged on the same requests in every step: a canary goes on shadowing those that it does not get. A label does not
+    depend on who answered, so pairs of all the rollout's steps count; None while there are none. With `relative`, losses are in
+    units of stable's mean loss: a number's own units would suit no general limit.
     """
-    mine = (outcomes["rollout"] == rollout.id) & (outcomes["epoch"] == rollout.epoch)
+    mine = outcomes["rollout"] == rollout.id
     labelled = mine & ~np.isnan(outcomes["label"]) & ~np.isnan(outcomes["score"]) & ~outcomes["error"]
-    shadow = rollout.phase is Phase.SHADOW
-    role = outcomes["role"]
     ids = outcomes["prediction_id"].astype(str)
-    theirs = np.flatnonzero(labelled & (role == "stable"))
-    candidate = mine & (outcomes["revision"] == rollout.revision) & (role == ("shadow" if shadow else "canary"))
-    own = np.flatnonzero(candidate & labelled)
-    if shadow:
-        _, left, right = np.intersect1d(ids[theirs], ids[own], return_indices=True)
-        theirs, own = theirs[left], own[right]
-    else:
-        theirs = theirs[~np.isin(ids[theirs], ids[candidate])]
+    theirs = np.flatnonzero(labelled & (outcomes["revision"] == rollout.stable) & (outcomes["role"] == "stable"))
+    own = np.flatnonzero(labelled & (outcomes["revision"] == rollout.revision) & (outcomes["role"] == "shadow"))
+    _, left, right = np.intersect1d(ids[theirs], ids[own], return_indices=True)
+    theirs, own = theirs[left], own[right]
     if not len(own) or not len(theirs):
         return None
 

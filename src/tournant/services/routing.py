@@ -60,8 +60,9 @@ def _deployment_route(uow: UnitOfWork, deployment: Deployment) -> DeploymentRout
     phase = rollout.phase if rollout else None
     judged = rollout if rollout and phase not in _LOADING else None
     canary = candidate if phase is Phase.CANARY else ""
-    shadows = (*deployment.shadows, *((candidate,) if phase is Phase.SHADOW else ()))
-    shadows = tuple(dict.fromkeys(shadow for shadow in shadows if shadow not in (deployment.stable, canary)))
+    compared = phase is Phase.SHADOW or (rollout and canary and rollout.strategy.minimum_labels)
+    shadows = (*deployment.shadows, *((candidate,) if compared else ()))
+    shadows = tuple(dict.fromkeys(shadow for shadow in shadows if shadow != deployment.stable))
     warming = (candidate,) if phase in _LOADING else ()
     held = dict.fromkeys(filter(None, (deployment.stable, canary, *shadows, *warming)))
     return DeploymentRoute(

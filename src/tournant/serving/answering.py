@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -68,13 +68,17 @@ class Answerer:
     async def answer(self, endpoint: Endpoint, request: Request) -> Answer:
         """Give the predictions for a request; ModelFailed if stable itself fails."""
         rows = _Rows(endpoint, request, self._now() if request.event_time is None else request.event_time)
+        asked_canary: list[int] = []
         for arm, indexes in endpoint.split(rows.entities):
             if arm.role == "canary":
+                asked_canary = indexes
                 await self._ask_canary(rows, arm, indexes)
             else:
                 await self._ask_stable(rows, indexes, arm.told, fallback=False)
         for arm in endpoint.shadows:
-            self._shadow(rows, arm)
+            # A canary that shadows stable's requests too, to be compared on the same ones, has had its own already.
+            skipped = asked_canary if endpoint.canary and arm.held is endpoint.canary.held else ()
+            self._shadow(rows, arm, skipped)
         endpoint.recent.append((endpoint.schema, request.rows[0]))
         return _answer(rows)
 
@@ -157,8 +161,10 @@ class Answerer:
             ),
         )
 
-    def _shadow(self, rows: _Rows, arm: Arm) -> None:
+    def _shadow(self, rows: _Rows, arm: Arm, skipped: Sequence[int]) -> None:
         for index, row in enumerate(rows.request.rows):
+            if index in skipped:
+                continue
             try:
                 values = arm.values(row)
             except ModelFailed as exc:

@@ -41,8 +41,8 @@ class Endpoint:
     ) -> None:
         """Serve `route` with those of its revisions that are in `held`; `stable` answers."""
         canary = held.get(route.canary)
-        shadows = [held[name] for name in route.shadows if name in held and held[name] not in (stable, canary)]
-        others = [candidate for candidate in (canary, *shadows) if candidate]
+        shadows = [held[name] for name in route.shadows if name in held and held[name] is not stable]
+        others = dict.fromkeys(candidate for candidate in (canary, *shadows) if candidate)
         warming = [revision.signature for revision in route.revisions if revision.id in route.warming]
         self.schema = RowSchema(stable.signature, [*(other.signature for other in others), *warming])
         self.route = route
