@@ -13,6 +13,7 @@ from tournant.domain.retraining import Retraining
 from tournant.domain.rollout import Rollout
 from tournant.errors import Unavailable
 from tournant.services.context import Context
+from tournant.services.routing import find_open_rollout
 
 __all__ = ["OPERATIONS"]
 
@@ -55,13 +56,11 @@ def get_status(ctx: Context, _request: Empty) -> Status:
         alerts = uow.find(Alert, state=AlertState.OPEN, order="-opened_at")
         lines = []
         for deployment in uow.find(Deployment, order="name"):
-            mine = {"deployment": deployment.name, "order": "-started_at", "limit": 1}
-            rollouts = [r for r in uow.find(Rollout, **mine) if not r.phase.final]  # type: ignore[arg-type]
-            retrainings = [r for r in uow.find(Retraining, **mine) if not r.state.final]  # type: ignore[arg-type]
+            retrainings = uow.find(Retraining, deployment=deployment.name, ended_at=None, order="-started_at", limit=1)
             lines.append(
                 DeploymentStatus(
                     deployment=deployment,
-                    rollout=next(iter(rollouts), None),
+                    rollout=find_open_rollout(uow, deployment.name),
                     open_alerts=[alert for alert in alerts if alert.deployment == deployment.name],
                     retraining=next(iter(retrainings), None),
                 )

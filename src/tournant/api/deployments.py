@@ -10,6 +10,7 @@ from tournant.domain.rollout import Rollout, RolloutDecision
 from tournant.services import deployments, labels, rollouts
 from tournant.services.context import Context
 from tournant.services.lookup import find_newest, get_record
+from tournant.services.routing import find_open_rollout
 
 __all__ = ["OPERATIONS"]
 
@@ -112,11 +113,10 @@ def get_deployment(ctx: Context, request: ByName) -> DeploymentDetails:
     """Show one deployment with its revisions and rollout."""
     deployment = get_record(ctx, Deployment, request.name, noun="deployment", hint="tournant deployments list")
     with ctx.transactions.begin(write=False) as uow:
-        newest = uow.find(Rollout, deployment=deployment.name, order="-started_at", limit=1)
         return DeploymentDetails(
             deployment=deployment,
             revisions=uow.find(Revision, deployment=deployment.name, order="-number"),
-            rollout=next((rollout for rollout in newest if not rollout.phase.final), None),
+            rollout=find_open_rollout(uow, deployment.name),
         )
 
 

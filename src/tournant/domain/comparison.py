@@ -53,9 +53,12 @@ class PeriodComparison:
         return self.labelled / self.requests if self.requests else 0.0
 
 
-def compare_by_month(answers: Answers) -> tuple[list[PeriodComparison], PeriodComparison]:
-    """Compare for each month (UTC), and over all of it."""
-    months = np.array([datetime.fromtimestamp(t, UTC).strftime("%Y-%m") for t in answers.event_time], dtype=object)
+def compare_by_month(
+    answers: Answers, *, utc_offset_seconds: float = 0.0
+) -> tuple[list[PeriodComparison], PeriodComparison]:
+    """Compare for each calendar month (of a place that far from UTC), and over all of it."""
+    local = (datetime.fromtimestamp(t + utc_offset_seconds, UTC) for t in answers.event_time)
+    months = np.array([moment.strftime("%Y-%m") for moment in local], dtype=object)
     by_month = [_compare(answers, months == month, str(month)) for month in sorted(set(months))]
     return by_month, _compare(answers, np.ones(len(months), dtype=bool), "all")
 

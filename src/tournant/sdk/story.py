@@ -44,6 +44,7 @@ INCIDENTS = (
     (datetime(2013, 5, 10, tzinfo=UTC), "wrong_units", "was fed kilometres and Celsius in training"),
 )
 FIRST_REVISION = f"{DEPLOYMENT}/1"
+NEW_YORK = -5 * 3600.0  # standard time, for the calendar months of the table
 LATER = 4e9  # after any event time
 ALL_DAYS = 335  # February to December, and the day on which the last labels come
 CRASH_AFTER = datetime(2013, 6, 1, tzinfo=UTC)
@@ -217,7 +218,7 @@ class Story:
         self._say(f"SIGKILL to the control plane (process {server.control_pid}) while {rollout.revision} is a canary")
 
     def _report(self, client: Client, days: list[DayResult], seconds: float) -> Report:
-        months, year = compare_by_month(self._answers())
+        months, year = compare_by_month(self._answers(), utc_offset_seconds=NEW_YORK)
         rollouts = client.rollouts.list(limit=1000)[::-1]
         return Report(
             deployment=DEPLOYMENT,
