@@ -143,7 +143,7 @@ class DuckDbPredictionLog:
             connection.register("chosen", {"position": chosen})
             order = "event_time, file_row_number" if "event_time" in types else "file_row_number"
             query = f"""select * exclude (file_row_number) from read_parquet($parquet, file_row_number = true)
-                semi join chosen on position = file_row_number order by {order}"""  # noqa: S608 - no value in it
+                semi join chosen on position = file_row_number order by {order}"""
             columns = _fetch(connection, query, {"parquet": str(parquet)})
             connection.unregister("chosen")
         return columns
@@ -214,7 +214,7 @@ def _base_query(types: dict[str, str]) -> str:
     if "event_time" in types:
         time = "epoch(event_time)" if types["event_time"].startswith("TIMESTAMP") else "event_time"
         where = f" where {time} >= $start and {time} < $end"
-    return f"select * from read_parquet($base){where}"  # noqa: S608 - no value in it
+    return f"select * from read_parquet($base){where}"
 
 
 def _frozen_query(types: dict[str, str], inputs: Sequence[str], label_column: str) -> str:
