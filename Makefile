@@ -5,13 +5,13 @@ AREA ?= serving
 DEMO ?=
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help venv dev demo test check format bench assets lock clean
+.PHONY: help venv dev demo test check format bench browser lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
-venv: .venv/.base  ## Install tournant into .venv
-dev: .venv/.dev  ## ... and what tests and checks need
+venv: .venv/.base .venv/.assets  ## Install tournant into .venv, with the dashboard's assets
+dev: venv .venv/.dev  ## ... and what tests and checks need
 
 .venv/bin/uv: requirements/uv.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tournant needs Python 3.11 or newer; say which: make PYTHON=python3.12 …")'
@@ -24,12 +24,19 @@ dev: .venv/.dev  ## ... and what tests and checks need
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	@touch $@
 
+# htmx, uPlot and fonts from npm; Node comes from a Python package. Without them the dashboard works, plainer.
+.venv/.assets: .venv/.base requirements/build.txt $(wildcard src/tournant/web/npm/*)
+	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/build.txt
+	$(BIN)/python -m tournant.web.assets --build build/web $(if $(CI),,--optional)
+	@touch $@
+
 .venv/.dev: .venv/.base requirements/dev.txt
 	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@touch $@
 
 lock:  ## Resolve requirements/*.txt again
 	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 requirements/uv.in -o requirements/uv.txt
+	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 requirements/build.in -o requirements/build.txt
 	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 --extra postgres pyproject.toml -o requirements/base.txt
 	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 --extra postgres pyproject.toml requirements/dev.in -c requirements/base.txt -o requirements/dev.txt
 
@@ -43,8 +50,13 @@ check: dev  ## Format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: dev  ## Run all tests
+test: dev browser  ## Run all tests
 	$(BIN)/pytest -n 2 --dist loadscope
+
+browser:  # for the dashboard's tests; where it cannot be installed they say why they are skipped (in CI they fail)
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+		{ command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
+		echo "no Chromium here: install it to run the browser tests" >&2
 
 bench: dev  ## Compare with peers: make bench AREA=serving
 	$(BIN)/python -m benchmarks $(AREA)
