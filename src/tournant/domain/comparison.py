@@ -17,8 +17,10 @@ DAY_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """Equally long arrays, one entry a request: what was answered, what the frozen model would have answered, the label (NaN
-    while unlabelled), and the version that answered.
+    """Equally long arrays, one entry a request.
+
+    What was answered, what the frozen model would have answered, the label (NaN while unlabelled), and the version that
+    answered.
     """
 
     event_time: Floats
@@ -30,8 +32,10 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodComparison:
-    """One period's figures. `difference` is live minus frozen mean log loss (below 0: live is better), with a 95 % interval from
-    resampling whole days.
+    """One period's figures.
+
+    `difference` is live minus frozen mean log loss (below 0: live is better), with a 95 % interval from resampling whole
+    days.
     """
 
     period: str
