@@ -58,7 +58,7 @@ PLANS = (
 
 def ident(kind: str, number: int) -> str:
     """Give a stable id of 32 digits."""
-    return f"{kind.encode().hex():0<20.20}{number:012d}"
+    return f"00{kind.encode().hex():0<18.18}{number:012d}"  # sorts before ids made now
 
 
 def wave(i: int, k: int = 1) -> float:
@@ -400,7 +400,7 @@ def _rollout(
         "step": step,
         "epoch": step + 3,
         "started_at": started,
-        "step_started_at": started + step * DAY,
+        "step_started_at": started + 0.6 * DAY * step,
         "ended_at": ended,
         "gates": gates,
         "reason": rest.pop("reason", "all gates passed at every step"),

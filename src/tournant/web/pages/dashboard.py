@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -30,7 +31,7 @@ from tournant.web.pages.live import Snapshot, stream_sections
 from tournant.web.pages.login import login_routes
 from tournant.web.pages.rendering import Renderer, Shell, read_shell
 from tournant.web.pages.search import search
-from tournant.web.pages.statics import Statics
+from tournant.web.pages.statics import FOLDER, Statics
 
 __all__ = ["PAGES", "dashboard"]
 
@@ -49,9 +50,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 _log = structlog.get_logger("tournant.web")
 
 
-def dashboard(ctx: Context) -> Sequence[BaseRoute]:
-    """Give the dashboard's routes, to be mounted at `/` after the API's."""
-    statics = Statics()
+def dashboard(ctx: Context, *, static: Path = FOLDER) -> Sequence[BaseRoute]:
+    """Give the dashboard's routes, to be mounted at `/` after the API's; `static` holds its scripts, styles and fonts."""
+    statics = Statics(static)
     site = Site(ctx, Renderer(statics))
     pages = [route for page in PAGES for route in site.routes(page)]
     return [

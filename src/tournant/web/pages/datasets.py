@@ -7,7 +7,7 @@ from tournant.domain.registry import ModelVersion
 from tournant.domain.retraining import Retraining
 from tournant.domain.tracking import Run
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
-from tournant.web.pages.formats import bytes_text
+from tournant.web.pages.formats import bytes_text, plural
 
 __all__ = ["PAGES", "DatasetPage", "DatasetRow", "DatasetVersionPage", "DatasetsPage"]
 
@@ -103,7 +103,7 @@ def show_dataset_version(ask: Ask) -> DatasetVersionPage:
         verdict=Verdict(
             tone="prog" if models else "idle",
             head=f"{version.id} was used by {used}.",
-            text=f"{version.files:,} files, {bytes_text(version.size_bytes)}. {version.source}",
+            text=f"{plural(version.files, 'file')}, {bytes_text(version.size_bytes)}. {version.source}",
         ),
         now=ask.now,
         version=version,

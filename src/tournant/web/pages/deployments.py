@@ -9,10 +9,10 @@ from tournant.domain.rollout import Observation, Phase, Rollout, RolloutDecision
 from tournant.errors import NotFound
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
 from tournant.web.pages.charts import Chart, latency_chart, loss_chart, rollout_flags, step_flags, traffic_chart
-from tournant.web.pages.formats import duration, stamp
+from tournant.web.pages.formats import duration, sentence, stamp
 from tournant.web.pages.health import Health, describe_quality, read_health
 from tournant.web.pages.overview import Change, latest_change
-from tournant.web.pages.quality import read_profiles, units_of
+from tournant.web.pages.quality import read_profiles, unit_seconds, units_of
 from tournant.web.pages.rollouts import (
     Action,
     GateRow,
@@ -31,6 +31,7 @@ __all__ = ["PAGES", "DeploymentPage", "DeploymentsPage", "PastRollout", "Rollout
 
 DAY = 86_400.0
 PAST = 10
+LOSS_UNITS = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,10 +238,10 @@ def _verdict(
     now: float,
 ) -> Verdict:
     if rollout:
-        return rollout_verdict(rollout, revisions.get(rollout.revision), decisions)
+        return rollout_verdict(rollout, revisions.get(rollout.revision), decisions, now)
     last = past[0] if past else None
     if last and last.phase is not Phase.PROMOTED and not last.superseded_by and now - (last.ended_at or 0) < 7 * DAY:
-        found = rollout_verdict(last, revisions.get(last.revision), decisions)
+        found = rollout_verdict(last, revisions.get(last.revision), decisions, now)
         href = f"/deployments/{deployment.name}/rollouts/{last.id}"
         return Verdict(
             tone=found.tone, head=found.head, text=found.text, note=found.note, href=href, link="That rollout"
@@ -251,7 +252,7 @@ def _verdict(
     words = {"healthy": "is healthy", "failing": "is failing", "warning": "has a warning"}.get(
         health.status, health.words.lower()
     )
-    text = f"{describe_quality(health.quality)}." if not health.alerts else f"{health.alerts[0].summary}"
+    text = f"{describe_quality(health.quality)}." if not health.alerts else sentence(health.alerts[0].summary)
     note = ""
     if health.labels_late_seconds:
         note = f"Labels are {duration(health.labels_late_seconds)} late."
@@ -277,7 +278,8 @@ def _charts(
     flags = step_flags(decisions) if decisions else rollout_flags(rollouts, span[0])
     shown = tuple(flag for flag in flags if span[0] <= flag.time <= span[1])
     metric = deployment.config.monitors.metric
-    profiles = [p for p in read_profiles(ask, deployment.name, span[0]) if p.unit_start <= span[1]]
+    before = LOSS_UNITS * unit_seconds(deployment.config.monitors)  # quality is slower than latency: show more of it
+    profiles = [p for p in read_profiles(ask, deployment.name, span[0] - before) if p.unit_start <= span[1]]
     units = units_of(profiles, metric)
     roles = {deployment.stable: "stable", **dict.fromkeys(deployment.shadows, "shadow")}
     if focus:
@@ -308,7 +310,7 @@ def show_rollout(ask: Ask) -> RolloutPage:
             Crumb(text=f"Rollout of {rollout.revision}"),
         ),
         command=f"tournant rollouts show {rollout.id[-7:]}",
-        verdict=rollout_verdict(rollout, revisions.get(rollout.revision), decisions),
+        verdict=rollout_verdict(rollout, revisions.get(rollout.revision), decisions, ask.now),
         now=ask.now,
         deployment=deployment,
         rollout=rollout,

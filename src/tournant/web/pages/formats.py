@@ -14,7 +14,10 @@ __all__ = [
     "label",
     "number",
     "percent",
+    "plural",
+    "psi_text",
     "rate",
+    "sentence",
     "short_id",
     "signed",
     "stamp",
@@ -178,6 +181,34 @@ def label(name: str) -> str:
     return name.replace("_", " ")
 
 
+def psi_text(value: float | None) -> str:
+    """Write a population stability index with two decimals.
+
+    >>> psi_text(0.000443), psi_text(0.209)
+    ('0.00', '0.21')
+    """
+    return NONE if value is None else f"{value:.2f}"
+
+
+def sentence(text: str) -> str:
+    """Begin a text with a capital and end it with a full stop.
+
+    >>> sentence("log loss is high")
+    'Log loss is high.'
+    """
+    text = text.strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def plural(n: int, noun: str) -> str:
+    """Write a count with its noun.
+
+    >>> plural(1, "file"), plural(1200, "row")
+    ('1 file', '1,200 rows')
+    """
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
 def headline(name: str) -> str:
     """Write a programmer's name at the start of a line.
 
@@ -196,6 +227,8 @@ FILTERS = {
     "label": label,
     "number": number,
     "percent": percent,
+    "plural": plural,
+    "psi": psi_text,
     "rate": rate,
     "short": short_id,
     "signed": signed,

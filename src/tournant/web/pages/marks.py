@@ -93,7 +93,7 @@ def interval_mark(
 ) -> IntervalMark:
     """Scale an interval so that zero, estimate and limit are always seen, and a very wide interval is cut off."""
     anchors = [v for v in (0.0, difference, limit) if v is not None and math.isfinite(v)]
-    reach = (max(anchors) - min(anchors)) or 1.0
+    reach = 3 * (max(anchors) - min(anchors)) or 1.0
     ends = [_finite(lower), _finite(upper)]
     low = min([*anchors, *(max(v, min(anchors) - reach) for v in ends if v is not None)])
     high = max([*anchors, *(min(v, max(anchors) + reach) for v in ends if v is not None)])

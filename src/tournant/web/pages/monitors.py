@@ -10,7 +10,7 @@ from tournant.domain.rollout import Phase, Rollout
 from tournant.errors import Invalid
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
 from tournant.web.pages.charts import Chart, Flag, Series, loss_chart, rollout_flags
-from tournant.web.pages.formats import duration, stamp, value_of
+from tournant.web.pages.formats import duration, sentence, stamp, value_of
 from tournant.web.pages.health import Health, describe_quality, read_health, stable_at
 from tournant.web.pages.marks import Cell, Histogram, histogram, strip
 from tournant.web.pages.quality import (
@@ -131,7 +131,7 @@ def _verdict(
             else "No release near it."
         )
         drift = f"{health.drifted} of {len(health.columns)} columns drifted." if health.drifted else ""
-        head = f"{first.summary.rstrip('.')}, first breach {stamp(first.opened_at, now)} UTC."
+        head = sentence(f"{first.summary}, first breach {stamp(first.opened_at, now)} UTC")
         return Verdict(
             tone=health.tone, head=head, text=f"{cause} {drift}".strip(), note=f"{describe_quality(health.quality)}."
         )
@@ -187,7 +187,7 @@ def _charts(
     charts = [replace(quality, note=note, pending=pending)]
     if any(unit.auroc is not None for unit in units):
         charts.append(_auroc(answered, shadows, names, flags))
-    charts.append(_volume(answered, flags))
+    charts.append(_volume(answered, flags, pending))
     return tuple(charts)
 
 
@@ -207,7 +207,8 @@ def _auroc(answered: Sequence[Unit], shadows: Sequence[Unit], names: dict[str, s
     return replace(chart, id="auroc", title="Realised AUROC", flags=tuple(flags), worse="below")
 
 
-def _volume(answered: Sequence[Unit], flags: Sequence[Flag]) -> Chart:
+def _volume(answered: Sequence[Unit], flags: Sequence[Flag], pending: float) -> Chart:
+    """Chart predictions and labels; the newest units have no label yet and are a gap, not a zero."""
     times = tuple(sorted({unit.start for unit in answered}))
     rows = {unit.start: unit for unit in answered}
     return Chart(
@@ -217,11 +218,15 @@ def _volume(answered: Sequence[Unit], flags: Sequence[Flag]) -> Chart:
         times=times,
         series=(
             Series(label="predictions", role="stable", values=tuple(float(rows[t].rows) for t in times)),
-            Series(label="labelled", role="canary", values=tuple(float(rows[t].labelled) for t in times)),
+            Series(label="labelled", role="canary", values=tuple(_labelled(rows[t], pending) for t in times)),
         ),
         flags=tuple(flags),
         zero=True,
     )
+
+
+def _labelled(unit: Unit, pending: float) -> float | None:
+    return float(unit.labelled) if unit.labelled or unit.end <= pending else None
 
 
 def _columns(ask: Ask, deployment: Deployment, health: Health) -> tuple[ColumnRow, ...]:

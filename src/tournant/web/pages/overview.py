@@ -11,7 +11,7 @@ from tournant.domain.rollout import Phase, Rollout
 from tournant.domain.rollout import Verdict as GateOutcome
 from tournant.errors import Invalid
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
-from tournant.web.pages.formats import duration, stamp, value_of
+from tournant.web.pages.formats import duration, label, plural, sentence, stamp, value_of
 from tournant.web.pages.health import SPANS, Health, describe_quality, read_health
 
 __all__ = ["PAGES", "Change", "Need", "Overview", "latest_change", "show_overview"]
@@ -39,6 +39,7 @@ class Change:
 
     text: str
     href: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ def _verdict(found: Sequence[Health], now: float) -> Verdict | None:
         alert = worst.alerts[0]
         verb = "is failing" if worst.status == "failing" else "has a warning"
         since = f"since {stamp(alert.opened_at, now)} UTC"
-        text = f"{alert.summary.rstrip('.')}, {since}. {_cause(worst, alert)}"
+        text = f"{sentence(alert.summary + ', ' + since)} {_cause(worst, alert)}"
         return Verdict(tone=worst.tone, head=f"{worst.deployment} {verb}.", text=text, note=note, href=link, link="Why")
     if all(health.status in ("healthy", "retired") for health in found):
         head = f"All {len(found)} deployments are healthy." if len(found) > 1 else f"{worst.deployment} is healthy."
@@ -130,7 +131,7 @@ def _tally(found: Sequence[Health]) -> str:
     rollouts = sum(health.rollout is not None for health in found)
     parts = [f"{n} {word}" for word, n in words.items()]
     if rollouts:
-        parts.append(f"{rollouts} rollout{'s' if rollouts > 1 else ''} in progress")
+        parts.append(f"{plural(rollouts, 'rollout')} in progress")
     return " · ".join(parts)
 
 
@@ -142,13 +143,15 @@ def latest_change(health: Health, now: float) -> Change:
         return Change(text=f"{rollout.revision} {step}", href=f"/deployments/{health.deployment}")
     if health.alerts:
         alert = health.alerts[0]
-        return Change(text=f"Open alert {duration(now - alert.opened_at)}", href=f"/alerts/{alert.id}")
+        return Change(
+            text=f"Open alert {duration(now - alert.opened_at)}", href=f"/alerts/{alert.id}", detail=label(alert.kind)
+        )
     if health.labels_late_seconds:
         return Change(text=f"Labels late {duration(health.labels_late_seconds)}", href=f"/monitors/{health.deployment}")
     if last and last.ended_at:
         outcome = "Released" if last.phase is Phase.PROMOTED else "Rolled back"
         href = f"/deployments/{health.deployment}/rollouts/{last.id}"
-        return Change(text=f"{outcome} {last.revision}, {duration(now - last.ended_at)} ago", href=href)
+        return Change(text=f"{outcome} {last.revision}", href=href, detail=f"{duration(now - last.ended_at)} ago")
     return Change(text="Nothing yet")
 
 

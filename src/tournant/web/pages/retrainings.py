@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from tournant.domain.deployment import Deployment
 from tournant.domain.retraining import GateResult, Retraining, RetrainingState
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
-from tournant.web.pages.formats import duration, label, signed, stamp
+from tournant.web.pages.formats import duration, label, sentence, signed, stamp
 from tournant.web.pages.marks import IntervalMark, interval_mark
 from tournant.web.pages.rollouts import Action
 
@@ -79,14 +79,19 @@ def _verdict(found: Sequence[Retraining], now: float) -> Verdict:
     tally = f"{promoted} promoted, {rejected} rejected, {failed} failed of the {len(found)} shown."
     if waiting:
         head = f"{waiting[0].challenger} of {waiting[0].deployment} waits for approval."
-        return Verdict(tone="prog", head=head, text=waiting[0].gate.reason if waiting[0].gate else "", note=tally)
+        return Verdict(
+            tone="prog", head=head, text=sentence(waiting[0].gate.reason) if waiting[0].gate else "", note=tally
+        )
     if active:
         head = f"{active[0].deployment} is retraining: {label(active[0].state)} for {duration(now - active[0].started_at)}."
-        return Verdict(tone="prog", head=head, text=active[0].reason, note=tally)
+        return Verdict(tone="prog", head=head, text=sentence(active[0].reason), note=tally)
     last = found[0]
     head = f"The last retraining, of {last.deployment}, was {label(last.state)} {stamp(last.ended_at, now)} UTC."
     return Verdict(
-        tone=TONES.get(last.state, "idle"), head=head, text=last.gate.reason if last.gate else last.reason, note=tally
+        tone=TONES.get(last.state, "idle"),
+        head=head,
+        text=sentence(last.gate.reason if last.gate else last.reason),
+        note=tally,
     )
 
 

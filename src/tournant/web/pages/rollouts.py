@@ -8,7 +8,7 @@ from tournant.domain.deployment import Revision
 from tournant.domain.rollout import Gate, Phase, Rollout, RolloutDecision
 from tournant.domain.rollout import Verdict as Outcome
 from tournant.web.pages.ask import Verdict
-from tournant.web.pages.formats import count, duration, headline, signed, value_of
+from tournant.web.pages.formats import count, duration, headline, sentence, signed, stamp, value_of
 from tournant.web.pages.marks import IntervalMark, interval_mark
 
 __all__ = ["Action", "GateRow", "Step", "actions", "gate_rows", "outcome", "reached", "rollout_verdict", "steps", "why"]
@@ -196,18 +196,20 @@ def why(rollout: Rollout) -> str:
     return rollout.reason or ("All gates passed at every step" if rollout.phase is Phase.PROMOTED else "–")
 
 
-def rollout_verdict(rollout: Rollout, candidate: Revision | None, decisions: Sequence[RolloutDecision]) -> Verdict:
+def rollout_verdict(
+    rollout: Rollout, candidate: Revision | None, decisions: Sequence[RolloutDecision], now: float
+) -> Verdict:
     """Open a page about a rollout: who takes what share and passes what, or why it was rolled back."""
     name = f"{candidate.model_version if candidate else rollout.revision}"
     tone, words = outcome(rollout)
     if rollout.phase is Phase.PROMOTED:
         took = duration((rollout.ended_at or 0) - rollout.started_at)
-        return Verdict(tone=tone, head=f"{name} was released after {took}.", text=rollout.reason)
+        return Verdict(tone=tone, head=f"{name} was released after {took}.", text=sentence(rollout.reason))
     if rollout.phase.final:
         took = duration((rollout.ended_at or 0) - rollout.started_at)
         head = f"{name} was {'rolled back' if tone == 'crit' else words.lower()} at {reached(rollout, decisions)}."
         note = f"{took} from its start to all traffic on {rollout.stable or 'nothing'}. {_first(rollout.reason, why(rollout))}"
-        return Verdict(tone=tone, head=head, text=why(rollout), note=note.strip())
+        return Verdict(tone=tone, head=head, text=sentence(why(rollout)), note=sentence(note))
     share = (
         f"takes {rollout.canary_percent:g} % of traffic"
         if rollout.phase is Phase.CANARY
@@ -220,19 +222,25 @@ def rollout_verdict(rollout: Rollout, candidate: Revision | None, decisions: Seq
     passed = sum(gate.verdict is Outcome.SUCCESSFUL for gate in rollout.gates)
     gates = f" and passes {passed} of {len(rollout.gates)} gates" if rollout.gates else ""
     head = f"{name} {'is paused: it ' if rollout.paused else ''}{share}{gates}."
-    return Verdict(tone="prog", head=head, text=_waiting(rollout), note=_rules(rollout))
+    return Verdict(tone="prog", head=head, text=_waiting(rollout, now), note=_rules(rollout))
 
 
 def _first(text: str, unless: str) -> str:
     return "" if text == unless else text
 
 
-def _waiting(rollout: Rollout) -> str:
+def _waiting(rollout: Rollout, now: float) -> str:
+    """Say which samples are missing, and when they are complete at the rate since the step began."""
     short = [gate for gate in rollout.gates if gate.samples < gate.minimum]
-    if short:
-        parts = [f"{headline(g.name)} has {count(g.samples)} of {count(g.minimum)} samples" for g in short[:2]]
-        return "; ".join(parts) + "."
-    return rollout.reason if rollout.paused or not rollout.gates else ""
+    if rollout.paused or not short:
+        return sentence(rollout.reason) if rollout.paused or not rollout.gates else ""
+    last = min(short, key=lambda gate: gate.samples / gate.minimum)
+    text = f"{headline(last.name)} has {count(last.samples)} of {count(last.minimum)} samples"
+    spent = now - rollout.step_started_at
+    if spent <= 0 or last.samples < 5:
+        return text + "."
+    ready = now + spent * (last.minimum - last.samples) / last.samples
+    return f"{text}; at the rate so far it decides at about {stamp(ready, now)} UTC."
 
 
 def _rules(rollout: Rollout) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-__all__ = ["Statics"]
+__all__ = ["FOLDER", "Statics"]
 
 FOLDER = Path(__file__).parent.parent / "static"
 # What one address is made of; a part of vendor/ that was not built (no Node) is left out, and the pages do without.

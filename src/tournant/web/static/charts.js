@@ -89,7 +89,7 @@
   function ticks(chart) {
     if (chart.unit === "step") return (u, values) => values.map((v) => (Number.isInteger(v) ? String(v) : ""));
     return (u, values) => {
-      const long = u.scales.x.max - u.scales.x.min > 2.5 * 86400;
+      const long = u.scales.x.max - u.scales.x.min > 6 * 86400;
       return values.map((v) => (long || v % 86400 === 0 ? day.format(new Date(v * 1e3)) : new Date(v * 1e3).toISOString().slice(11, 16)));
     };
   }
@@ -103,14 +103,14 @@
       {
         width: element.clientWidth - 16,
         height: 200,
-        padding: [6, 8, 0, 0],
+        padding: [6, 24, 0, 0],
         legend: { show: false },
         cursor: { sync: { key: "page" }, points: { size: 6 } },
         tzDate: (t) => uPlot.tzDate(new Date(t * 1e3), "UTC"),
         scales: { x: { time: chart.unit !== "step" }, y: { range: () => bounds } },
         axes: [
           { ...axis, grid: { show: false }, space: 90, size: 26, gap: 6, values: ticks(chart) },
-          { ...axis, grid: { stroke: css("--line"), width: 1 }, size: 46, space: 36, values: (u, vs) => vs.map((v) => String(+v.toPrecision(6)).replace("-", "−")) },
+          { ...axis, grid: { stroke: css("--line"), width: 1 }, size: 46, space: 36, values: (u, vs) => vs.map((v) => (+v.toPrecision(6)).toLocaleString("en-GB", { maximumFractionDigits: 6 }).replace("-", "−")) },
         ],
         series: [{}, ...chart.series.map((s) => ({ label: s.label, spanGaps: false, points: { show: few && lonely(s.values), size: 4 }, ...(looks[s.role] || looks.past)() }))],
         hooks: { draw: [marks(chart)] },
