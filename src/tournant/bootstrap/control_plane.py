@@ -22,6 +22,7 @@ from tournant.controllers.monitor import MonitorController
 from tournant.controllers.retraining import RetrainingController
 from tournant.controllers.rollout import RolloutController
 from tournant.services.context import Context
+from tournant.services.retraining import find_active
 from tournant.web.app import create_app
 from tournant.web.changes import Changes
 from tournant.web.pages import dashboard
@@ -53,6 +54,9 @@ def run_control_plane(settings: Settings) -> None:
             yield
         finally:
             loop.stop()
+            for retraining in find_active(ctx):  # its job would outlive us; the next start takes it up again
+                if retraining.job:
+                    ctx.executor.stop(retraining.job)
 
     app = create_app(ctx, changes, pages=dashboard(ctx), lifespan=controllers)
     config = uvicorn.Config(

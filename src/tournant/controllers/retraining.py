@@ -26,6 +26,7 @@ from tournant.services.routing import find_open_rollout
 __all__ = ["RetrainingController"]
 
 JOB_MODULE = "tournant.bootstrap.retraining_job"
+_STOPPED = (130, 143)  # by SIGINT or SIGTERM: somebody stopped tournant, the job did not fail
 ATTEMPTS = 2  # a job that vanished (a machine that died) is tried once more
 NICENESS = 10
 _LOG_LINES = 15
@@ -219,4 +220,4 @@ def _job_id(retraining: Retraining, attempt: int) -> str:
 
 def _vanished(status: JobStatus) -> bool:
     """Whether a job was killed, or left no exit code at all, rather than having failed by itself."""
-    return status.exit_code is None or status.exit_code < 0
+    return status.exit_code is None or status.exit_code < 0 or status.exit_code in _STOPPED

@@ -82,8 +82,8 @@ class Story:
         """Play it all."""
         began = time.monotonic()
         self._start_afresh()
-        python = self._fetch()
         self._stand_clock(JANUARY_ENDS)
+        python = self._fetch()
         self._train_first_version()
         self._make_broken_versions(python)
         self._start_servers()

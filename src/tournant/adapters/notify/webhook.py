@@ -1,12 +1,15 @@
 """Alerts posted as JSON to a web address."""
 
 import time
+from typing import TYPE_CHECKING
 
-import httpx
 import msgspec
 
 from tournant.domain.alerts import Alert
 from tournant.errors import Unavailable
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["WebhookNotifier"]
 
@@ -31,6 +34,8 @@ class WebhookNotifier:
         event = "alert.opened" if opened else "alert.closed"
         body = msgspec.json.encode({"event": event, "alert": alert})
         headers = {"Content-Type": "application/json", "Idempotency-Key": f"{alert.id}/{event}"}
+        import httpx  # every command opens the house, few notify
+
         with httpx.Client(timeout=self._timeout_seconds, trust_env=False) as client:
             for number in range(self.tries):
                 time.sleep(self._pause_seconds * number)
@@ -45,8 +50,10 @@ class WebhookNotifier:
             place=self.url,
         )
 
-    def _post(self, client: httpx.Client, body: bytes, headers: dict[str, str]) -> str:
+    def _post(self, client: "httpx.Client", body: bytes, headers: dict[str, str]) -> str:
         """Give "" on success, else the failure, beginning with `refused` if another try is no use."""
+        import httpx
+
         try:
             status = client.post(self.url, content=body, headers=headers).status_code
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
