@@ -227,7 +227,7 @@ def _version(plan: Plan, n: int) -> list[object]:
 def _columns(plan: Plan, day: int, shift: float) -> dict[str, ColumnProfile]:
     profiles = {}
     for k, name in enumerate(COLUMNS):
-        moved = shift if k in (0, 2) else 0.0
+        moved = shift if k in (0, 2) else 0.0  # amount and merchant_country
         weights = [math.exp(-0.5 * ((i - 4.5 - moved) / 2.2) ** 2) * (1 + 0.06 * wave(day, i + k)) for i in range(10)]
         counts = [round(400 * w / sum(weights)) for w in weights]
         if name in ("merchant_country", "channel"):
@@ -314,8 +314,8 @@ def _monitors(plan: Plan) -> list[Monitor]:
             kind=AlertKind.PERFORMANCE,
             status=status,
             evaluated_to=evaluated,
-            value=812.0 if status == "alert" else 3.1 if plan.labels else None,
-            limit=365.0,
+            value=plan.level + 0.054 if status == "alert" else plan.level + 0.004 if plan.labels else None,
+            limit=plan.level + 0.01,
             reason="" if plan.labels else "no label in 30 days",
         ),
         Monitor(
@@ -324,8 +324,12 @@ def _monitors(plan: Plan) -> list[Monitor]:
             kind=AlertKind.DRIFT,
             status="alert" if plan.shift else "ok",
             evaluated_to=START + 30 * DAY,
-            value=0.41 if plan.shift else 0.06,
+            value=0.21 if plan.shift else 0.06,
             limit=0.2,
+            reason="amount (PSI 0.21), merchant_country (PSI 0.21) moved" if plan.shift else "no column moved",
+            state={"columns": [{"column": c, "drifted": True, "shift": "40 to 50: 9% -> 18%"} for c in COLUMNS[:3:2]]}
+            if plan.shift
+            else {},
         ),
     ]
 

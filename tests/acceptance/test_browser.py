@@ -256,14 +256,14 @@ def test_rows_under_the_pointer_wait(site: Site, visitor: Callable[..., BrowserC
         assert alert
         uow.save(
             replace(
-                alert, id=webhouse.ident("alert", 9), state=AlertState.OPEN, closed_at=None, summary="something broke"
+                alert, id=webhouse.ident("alert", 9), state=AlertState.OPEN, closed_at=None, summary="Something broke"
             )
         )
-        uow.record(site.ctx.event("alert.opened", "deployment/eta", "something broke"))
+        uow.record(site.ctx.event("alert.opened", "deployment/eta", "Something broke"))
     expect(page.locator("#verdict")).to_contain_text("2 failing")
-    expect(page.locator("#needs")).not_to_contain_text("something broke")
+    expect(page.locator("#needs")).not_to_contain_text("Something broke")
     page.locator("#live .hold").click()
-    expect(page.locator("#needs")).to_contain_text("something broke")
+    expect(page.locator("#needs")).to_contain_text("Something broke")
     expect(page.locator("#nav")).to_contain_text("4")
 
 

@@ -9,6 +9,7 @@ from tournant.domain.retraining import Retraining
 from tournant.domain.rollout import Rollout
 from tournant.errors import Invalid
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
+from tournant.web.pages.episodes import alert_words
 from tournant.web.pages.formats import duration, headline, sentence, stamp, value_of
 
 __all__ = ["PAGES", "AlertPage", "AlertsPage", "alert_tone"]
@@ -81,7 +82,7 @@ def _list_verdict(opened: list[Alert], now: float) -> Verdict:
         return Verdict(tone="idle", head="No alert is open.", text="Monitors without labels raise none: see Monitors.")
     worst = min(opened, key=lambda a: list(Severity).index(a.severity))
     head = f"{len(opened)} alert{'s are' if len(opened) > 1 else ' is'} open."
-    text = sentence(f"{worst.summary}, for {duration(now - worst.opened_at)}")
+    text = sentence(f"{worst.deployment}: {alert_words(worst)}, for {duration(now - worst.opened_at)}")
     return Verdict(tone=alert_tone(worst), head=head, text=text, href=f"/alerts/{worst.id}", link="Open")
 
 
@@ -120,9 +121,9 @@ def _verdict(alert: Alert, now: float) -> Verdict:
     if alert.closed_at is not None:
         lasted = duration(alert.closed_at - alert.opened_at)
         head = f"Closed {stamp(alert.closed_at, now)} UTC after {lasted}."
-        return Verdict(tone="idle", head=head, text=sentence(alert.summary), note=numbers)
+        return Verdict(tone="idle", head=head, text=sentence(alert_words(alert)), note=numbers)
     head = f"Open for {duration(now - alert.opened_at)}, since {stamp(alert.opened_at, now)} UTC."
-    return Verdict(tone=alert_tone(alert), head=head, text=sentence(alert.summary), note=numbers)
+    return Verdict(tone=alert_tone(alert), head=head, text=sentence(alert_words(alert)), note=numbers)
 
 
 PAGES = (

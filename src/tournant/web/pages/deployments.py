@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tournant.domain.deployment import Deployment, Revision
+from tournant.domain.deployment import Deployment, Revision, RevisionState
 from tournant.domain.registry import ModelVersion
 from tournant.domain.rollout import Observation, Phase, Rollout, RolloutDecision
 from tournant.errors import NotFound
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
 from tournant.web.pages.charts import Chart, latency_chart, loss_chart, rollout_flags, step_flags, traffic_chart
+from tournant.web.pages.episodes import alert_words
 from tournant.web.pages.formats import duration, sentence, stamp
 from tournant.web.pages.health import Health, describe_quality, read_health
 from tournant.web.pages.overview import Change, latest_change
@@ -171,7 +172,7 @@ def show_deployment(ask: Ask) -> DeploymentPage:
         actions=actions(rollout) if rollout else (),
         charts=_charts(ask, deployment, revisions, (start, ask.now), focus, decisions if rollout else (), rollouts),
         decisions=tuple(reversed(decisions)),
-        past=tuple(_past(r, revisions) for r in past[:PAST]),
+        past=_past(ask, past[:PAST], revisions),
         revisions=tuple(revisions.values()),
         served=health.served,
     )
@@ -219,13 +220,24 @@ def _split(
     return tuple(shares)
 
 
-def _past(rollout: Rollout, revisions: dict[str, Revision]) -> PastRollout:
-    tone, words = outcome(rollout)
-    found = revisions.get(rollout.revision)
-    version = found.model_version if found else rollout.revision
-    return PastRollout(
-        rollout=rollout, model_version=version, tone=tone, words=words, why=why(rollout), reached=reached(rollout)
-    )
+def _past(ask: Ask, rollouts: Sequence[Rollout], revisions: dict[str, Revision]) -> tuple[PastRollout, ...]:
+    ids = [rollout.id for rollout in rollouts]
+    decisions = ask.uow.find(RolloutDecision, rollout__in=ids) if ids else []
+    found = []
+    for rollout in rollouts:
+        tone, words = outcome(rollout)
+        revision = revisions.get(rollout.revision)
+        found.append(
+            PastRollout(
+                rollout=rollout,
+                model_version=revision.model_version if revision else rollout.revision,
+                tone=tone,
+                words=words,
+                why=why(rollout),
+                reached=reached(rollout, [d for d in decisions if d.rollout == rollout.id]),
+            )
+        )
+    return tuple(found)
 
 
 def _verdict(
@@ -252,7 +264,7 @@ def _verdict(
     words = {"healthy": "is healthy", "failing": "is failing", "warning": "has a warning"}.get(
         health.status, health.words.lower()
     )
-    text = f"{describe_quality(health.quality)}." if not health.alerts else sentence(health.alerts[0].summary)
+    text = f"{describe_quality(health.quality)}." if not health.alerts else sentence(alert_words(health.alerts[0]))
     note = ""
     if health.labels_late_seconds:
         note = f"Labels are {duration(health.labels_late_seconds)} late."
@@ -280,14 +292,20 @@ def _charts(
     metric = deployment.config.monitors.metric
     before = LOSS_UNITS * unit_seconds(deployment.config.monitors)  # quality is slower than latency: show more of it
     profiles = [p for p in read_profiles(ask, deployment.name, span[0] - before) if p.unit_start <= span[1]]
-    units = units_of(profiles, metric)
+    units = units_of(profiles)
     roles = {deployment.stable: "stable", **dict.fromkeys(deployment.shadows, "shadow")}
     if focus:
         roles |= {focus.stable: "stable", focus.revision: "canary"} if not focus.phase.final or decisions else {}
+    units = [u for u in units if u.revision in roles or _served(revisions.get(u.revision))]
     loss = loss_chart(units, roles, names, metric=metric, limit=None, flags=shown)
     latency = replace(latency_chart(deployment, rows, *span, names), flags=shown)
     second = loss if loss.known else replace(traffic_chart(rows, *span, names), flags=shown)
     return latency, second
+
+
+def _served(revision: Revision | None) -> bool:
+    """Whether a revision was stable once: the others only clutter a chart."""
+    return revision is not None and revision.state in (RevisionState.STABLE, RevisionState.RETIRED)
 
 
 def show_rollout(ask: Ask) -> RolloutPage:

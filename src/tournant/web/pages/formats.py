@@ -7,6 +7,7 @@ from markupsafe import Markup, escape
 
 __all__ = [
     "FILTERS",
+    "actor_text",
     "bytes_text",
     "count",
     "duration",
@@ -119,7 +120,7 @@ def duration(seconds: float | None) -> str:
         return NONE
     seconds = max(0.0, seconds)
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s" if seconds >= 0.05 else "0 s"
     units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)]
     for i, (name, size) in enumerate(units):
         if seconds >= size:
@@ -209,6 +210,16 @@ def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
+def actor_text(name: str) -> str:
+    """Say who did something: a person, or the house itself.
+
+    >>> actor_text("ada"), actor_text("rollout controller"), actor_text("system")
+    ('by ada', 'automatic', 'automatic')
+    """
+    own = name in ("", "system", "retraining") or name.endswith("controller")
+    return "automatic" if own else f"by {name}"
+
+
 def headline(name: str) -> str:
     """Write a programmer's name at the start of a line.
 
@@ -220,6 +231,7 @@ def headline(name: str) -> str:
 
 
 FILTERS = {
+    "actor": actor_text,
     "bytes": bytes_text,
     "count": count,
     "duration": duration,

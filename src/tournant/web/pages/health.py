@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from tournant.domain.alerts import Alert, AlertKind, AlertState, Monitor, Severity
 from tournant.domain.deployment import Deployment, Revision
-from tournant.domain.profile import ReferenceProfile, WindowProfile
+from tournant.domain.profile import ReferenceProfile, WindowProfile, merge_profiles
+from tournant.domain.registry import ModelVersion
 from tournant.domain.rollout import Phase, Rollout
 from tournant.web.pages.ask import Ask
 from tournant.web.pages.formats import stamp, value_of
@@ -15,7 +16,6 @@ from tournant.web.pages.quality import (
     Quality,
     Unit,
     column_drifts,
-    merge_columns,
     quality,
     read_profiles,
     unit_seconds,
@@ -112,8 +112,10 @@ def read_health(ask: Ask, deployment: Deployment, span: Span = SPANS["7d"]) -> H
     reference = ask.uow.get(ReferenceProfile, stable.model_version) if stable else None
     history = max(span.seconds, 2 * deployment.config.monitors.window * unit_seconds(deployment.config.monitors))
     profiles = read_profiles(ask, deployment.name, ask.now - max(history, 14 * DAY))
-    units = units_of(profiles, deployment.config.monitors.metric)
-    found = quality(deployment, units, reference, deployment.stable)
+    units = units_of(profiles)
+    by_kind = {monitor.kind: monitor for monitor in monitors}
+    version = ask.uow.get(ModelVersion, stable.model_version) if stable else None
+    found = quality(deployment, version, units, reference, by_kind.get(AlertKind.PERFORMANCE))
     opened = tuple(alert for alert in alerts if alert.state is AlertState.OPEN)
     current = next((r for r in rollouts if not r.phase.final), None)
     return Health(
@@ -126,7 +128,7 @@ def read_health(ask: Ask, deployment: Deployment, span: Span = SPANS["7d"]) -> H
         marks=_marks(rollouts, start, span),
         trend=sparkline(_trend(units, rollouts, deployment.stable), found.limit),
         quality=found,
-        columns=_columns(deployment, profiles, reference),
+        columns=_columns(deployment, profiles, reference, by_kind.get(AlertKind.DRIFT)),
         served=served((t for t in read_traffic(ask, deployment.name, ask.now - DAY) if t.role != "shadow"), DAY),
         slo_p99_ms=deployment.config.slo_p99_ms,
         rollout=current,
@@ -222,14 +224,17 @@ def _trend(units: Sequence[Unit], rollouts: Sequence[Rollout], stable: str) -> l
 
 
 def _columns(
-    deployment: Deployment, profiles: Sequence[WindowProfile], reference: ReferenceProfile | None
+    deployment: Deployment,
+    profiles: Sequence[WindowProfile],
+    reference: ReferenceProfile | None,
+    monitor: Monitor | None,
 ) -> tuple[ColumnDrift, ...]:
     config = deployment.config.monitors
     ours = [p for p in profiles if p.revision == deployment.stable and p.columns]
     if reference is None or not ours:
         return ()
-    current = merge_columns(p.columns for p in ours[-config.window :])
-    return column_drifts(merge_columns(reference.units), current, config.drift_psi)
+    current = merge_profiles([p.columns for p in ours[-config.window :]])
+    return column_drifts(merge_profiles(reference.units), current, config.drift_psi, monitor)
 
 
 def describe_quality(found: Quality) -> str:
@@ -238,4 +243,4 @@ def describe_quality(found: Quality) -> str:
     if found.now is None:
         return f"No labels yet, so its {metric} is unknown"
     text = f"{metric.capitalize()} {value_of(found.now, 'loss')} over {found.labelled:,} labels"
-    return text if found.reference is None else f"{text}, {value_of(found.reference, 'loss')} on its reference rows"
+    return text if found.reference is None else f"{text}, {value_of(found.reference, 'loss')} expected"

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 from tournant.domain.alerts import Alert, AlertState, Monitor, Severity
 from tournant.domain.deployment import Deployment, Revision
-from tournant.domain.profile import ColumnProfile, ReferenceProfile, WindowProfile
+from tournant.domain.profile import ColumnProfile, ReferenceProfile, WindowProfile, merge_profiles
 from tournant.domain.rollout import Phase, Rollout
 from tournant.errors import Invalid
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
 from tournant.web.pages.charts import Chart, Flag, Series, loss_chart, rollout_flags
+from tournant.web.pages.episodes import alert_words
 from tournant.web.pages.formats import duration, sentence, stamp, value_of
 from tournant.web.pages.health import Health, describe_quality, read_health, stable_at
 from tournant.web.pages.marks import Cell, Histogram, histogram, strip
@@ -17,7 +18,6 @@ from tournant.web.pages.quality import (
     ColumnDrift,
     Unit,
     column_drifts,
-    merge_columns,
     read_profiles,
     unit_seconds,
     units_of,
@@ -27,13 +27,12 @@ __all__ = ["PAGES", "ColumnRow", "Episode", "MonitorPage", "MonitorsPage"]
 
 DAY = 86_400.0
 SPANS = {"7d": 7, "30d": 30, "90d": 90, "365d": 365}
-STRIP_DAYS = 7
 NEAR = 14 * DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnRow:
-    """A column's drift with its last days as a strip and both distributions as a small histogram."""
+    """A column's drift, its window's index at the end of each last unit as a strip, and both distributions as a small histogram."""
 
     drift: ColumnDrift
     cells: tuple[Cell, ...]
@@ -131,7 +130,7 @@ def _verdict(
             else "No release near it."
         )
         drift = f"{health.drifted} of {len(health.columns)} columns drifted." if health.drifted else ""
-        head = sentence(f"{first.summary}, first breach {stamp(first.opened_at, now)} UTC")
+        head = sentence(f"{alert_words(first)}, first breach {stamp(first.opened_at, now)} UTC")
         return Verdict(
             tone=health.tone, head=head, text=f"{cause} {drift}".strip(), note=f"{describe_quality(health.quality)}."
         )
@@ -148,7 +147,7 @@ def _verdict(
         return Verdict(tone="idle", head=f"{deployment.name} has no stable revision: nothing is watched.")
     found = health.quality
     limit = f", limit {value_of(found.limit, 'loss')}" if found.limit is not None else ""
-    drift = f"{health.drifted} of {len(health.columns)} columns reach the drift limit." if health.columns else ""
+    drift = f"{health.drifted} of {len(health.columns)} columns drifted." if health.columns else ""
     return Verdict(tone=health.tone, head=f"{describe_quality(found)}{limit}.", text=drift)
 
 
@@ -169,7 +168,7 @@ def _charts(
     start: float,
 ) -> tuple[Chart, ...]:
     config = deployment.config
-    units = units_of(profiles, config.monitors.metric)
+    units = units_of(profiles)
     names = {r.id: r.model_version for r in ask.uow.find(Revision, deployment=deployment.name)}
     flags = rollout_flags([r for r in rollouts if r.phase in (Phase.PROMOTED, Phase.FAILED)], start)
     answered = _answered(units, rollouts, deployment.stable)
@@ -179,7 +178,7 @@ def _charts(
         [*answered, *shadows],
         {"answered": "stable", **dict.fromkeys(deployment.shadows, "shadow")},
         {**names, "answered": "answering revision,"},
-        metric=config.monitors.metric,
+        metric=health.quality.metric,
         limit=health.quality.limit,
         flags=flags,
     )
@@ -230,21 +229,23 @@ def _labelled(unit: Unit, pending: float) -> float | None:
 
 
 def _columns(ask: Ask, deployment: Deployment, health: Health) -> tuple[ColumnRow, ...]:
-    limit = deployment.config.monitors.drift_psi
-    length = unit_seconds(deployment.config.monitors)
+    config = deployment.config.monitors
+    limit, length = config.drift_psi, unit_seconds(config)
     reference = _reference(ask, health.model_version)
-    profiles = [p for p in read_profiles(ask, deployment.name, ask.now - (STRIP_DAYS + 2) * DAY) if p.columns]
-    ours = [p for p in profiles if p.revision == deployment.stable]
-    daily = [
-        {c.name: c for c in column_drifts(reference, merge_columns([p.columns]), limit)}
-        for p in ours[-int(STRIP_DAYS * max(1.0, DAY / length)) :]
+    start = ask.now - (2 * config.window + 2) * length
+    ours = [p for p in read_profiles(ask, deployment.name, start) if p.columns and p.revision == deployment.stable]
+    windows = [ours[max(0, i + 1 - config.window) : i + 1] for i in range(len(ours))][-config.window :]
+    moved = [
+        (
+            window[-1],
+            {c.name: c.psi for c in column_drifts(reference, merge_profiles([p.columns for p in window]), limit)},
+        )
+        for window in windows
     ]
     rows = []
     for drift in health.columns:
-        days = [
-            (day[drift.name].psi, p) for day, p in zip(daily, ours[-len(daily) :], strict=False) if drift.name in day
-        ]
-        tones = [(_tone(psi, limit), f"{stamp(p.unit_start, ask.now)}: PSI {psi or 0:.2f}") for psi, p in days]
+        days = [(values[drift.name], p) for p, values in moved if drift.name in values]
+        tones = [(_tone(psi, limit), f"window to {stamp(p.unit_end, ask.now)}: PSI {psi or 0:.2f}") for psi, p in days]
         bars = histogram(drift.reference, drift.current)
         rows.append(ColumnRow(drift=drift, cells=strip(tones, width=8.0 * max(1, len(tones))), histogram=bars))
     return tuple(rows)
@@ -252,13 +253,13 @@ def _columns(ask: Ask, deployment: Deployment, health: Health) -> tuple[ColumnRo
 
 def _reference(ask: Ask, model_version: str) -> dict[str, ColumnProfile]:
     found = ask.uow.get(ReferenceProfile, model_version) if model_version else None
-    return merge_columns(found.units) if found else {}
+    return merge_profiles(found.units) if found else {}
 
 
 def _tone(psi: float | None, limit: float) -> str:
     if psi is None:
         return "none"
-    return "crit" if psi >= 2 * limit else "warn" if psi >= limit else "ok"
+    return "warn" if psi >= limit else "ok"
 
 
 PAGES = (

@@ -11,12 +11,14 @@ from tournant.domain.rollout import Phase, Rollout
 from tournant.domain.rollout import Verdict as GateOutcome
 from tournant.errors import Invalid
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
+from tournant.web.pages.episodes import alert_words
 from tournant.web.pages.formats import duration, label, plural, sentence, stamp, value_of
 from tournant.web.pages.health import SPANS, Health, describe_quality, read_health
 
 __all__ = ["PAGES", "Change", "Need", "Overview", "latest_change", "show_overview"]
 
 DAY = 86_400.0
+QUIET = ("run.", "dataset.", "environment.", "code.")  # the timeline has them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ def show_overview(ask: Ask) -> Overview:
         raise Invalid(f"since must be one of {', '.join(SPANS)}, not {name!r}", place="since")
     span = SPANS[name]
     found = sorted((read_health(ask, d, span) for d in ask.uow.find(Deployment)), key=lambda h: h.rank)
-    events = ask.uow.find(Event, time__gt=ask.now - DAY, order="-time,-id", limit=200)
+    events = ask.uow.find(Event, time__gt=ask.now - DAY, order="-id", limit=200)
     waiting = ask.uow.find(Retraining, state=RetrainingState.AWAITING_APPROVAL.value, order="started_at")
     return Overview(
         title="Overview",
@@ -76,7 +78,7 @@ def show_overview(ask: Ask) -> Overview:
         deployments=tuple(found),
         changes={health.deployment: latest_change(health, ask.now) for health in found},
         needs=_needs(found, waiting, ask.now),
-        events=tuple(e for e in events if not e.kind.startswith(("run.", "dataset.")))[:8],
+        events=tuple(e for e in events if not e.kind.startswith(QUIET))[:8],
     )
 
 
@@ -90,7 +92,7 @@ def _verdict(found: Sequence[Health], now: float) -> Verdict | None:
         alert = worst.alerts[0]
         verb = "is failing" if worst.status == "failing" else "has a warning"
         since = f"since {stamp(alert.opened_at, now)} UTC"
-        text = f"{sentence(alert.summary + ', ' + since)} {_cause(worst, alert)}"
+        text = f"{sentence(f'{alert_words(alert)}, {since}')} {_cause(worst, alert)}"
         return Verdict(tone=worst.tone, head=f"{worst.deployment} {verb}.", text=text, note=note, href=link, link="Why")
     if all(health.status in ("healthy", "retired") for health in found):
         head = f"All {len(found)} deployments are healthy." if len(found) > 1 else f"{worst.deployment} is healthy."
@@ -202,7 +204,7 @@ def _alert_need(alert: Alert, now: float) -> Need:
         time=alert.opened_at,
         tone={"critical": "crit", "warning": "warn"}.get(alert.severity.value, "idle"),
         subject=alert.deployment,
-        text=alert.summary,
+        text=alert_words(alert),
         detail=f"{numbers}open for {duration(now - alert.opened_at)}",
         href=f"/alerts/{alert.id}",
         action="Open",

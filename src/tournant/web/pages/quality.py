@@ -1,11 +1,17 @@
 """Realised quality and drift, read from window profiles beside the reference profile."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from tournant.domain.alerts import Monitor
 from tournant.domain.deployment import Deployment, MonitorConfig
-from tournant.domain.profile import ColumnProfile, ReferenceProfile, WindowProfile
+from tournant.domain.drift import psi
+from tournant.domain.performance import auroc_of_bins
+from tournant.domain.profile import ColumnProfile, ReferenceProfile, WindowProfile, merge_columns
+from tournant.domain.registry import ModelVersion
+from tournant.services.references import metric_for
 from tournant.web.pages.ask import Ask
 
 __all__ = [
@@ -13,7 +19,6 @@ __all__ = [
     "Quality",
     "Unit",
     "column_drifts",
-    "merge_columns",
     "quality",
     "read_profiles",
     "unit_seconds",
@@ -54,22 +59,22 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnDrift:
-    """How far one column's values moved from the reference: population stability index over its bins."""
+    """How far one column's values moved from the reference: population stability index over its bins.
+
+    `drifted` is the drift monitor's judgement (surely and far), which the index alone does not give; `shift` its words.
+    """
 
     name: str
     type: str
     psi: float | None
     limit: float
+    drifted: bool
+    shift: str
     missing_reference: float | None
     missing_now: float | None
     bins: tuple[str, ...]
     reference: tuple[int, ...]
     current: tuple[int, ...]
-
-    @property
-    def drifted(self) -> bool:
-        """Whether the index reaches its limit."""
-        return self.psi is not None and self.psi >= self.limit
 
 
 def unit_seconds(config: MonitorConfig) -> float:
@@ -82,8 +87,8 @@ def read_profiles(ask: Ask, deployment: str, start: float) -> list[WindowProfile
     return ask.uow.find(WindowProfile, deployment=deployment, unit_start__ge=start, order="unit_start,revision")
 
 
-def units_of(profiles: Iterable[WindowProfile], metric: str) -> list[Unit]:
-    """Give each profile's quality by the monitor's metric."""
+def units_of(profiles: Iterable[WindowProfile]) -> list[Unit]:
+    """Give each profile's quality: its mean loss by the deployment's metric, and its AUROC."""
     return [
         Unit(
             start=p.unit_start,
@@ -92,111 +97,77 @@ def units_of(profiles: Iterable[WindowProfile], metric: str) -> list[Unit]:
             rows=p.rows,
             errors=p.errors,
             labelled=p.labelled,
-            loss=(p.brier_sum if metric == "brier" else p.loss_sum) / p.labelled if p.labelled else None,
-            auroc=_auroc(p.labelled_bins, p.positive_bins),
+            loss=p.loss_sum / p.labelled if p.labelled else None,
+            auroc=_known(auroc_of_bins(p.labelled_bins, p.positive_bins)) if sum(p.positive_bins) else None,
         )
         for p in profiles
     ]
 
 
-def _auroc(labelled: Sequence[int], positive: Sequence[int]) -> float | None:
-    """Area under the ROC curve from binned scores; ties within a bin count half (Mann-Whitney)."""
-    positives = sum(positive)
-    negatives = sum(labelled) - positives
-    if not positives or negatives <= 0:
-        return None
-    below, area = 0, 0.0
-    for n, p in zip(labelled, positive, strict=True):
-        area += p * (below + (n - p) / 2)
-        below += n - p
-    return area / (positives * negatives)
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
-def quality(deployment: Deployment, units: Sequence[Unit], reference: ReferenceProfile | None, stable: str) -> Quality:
-    """Sum the current window: the last labelled `window` units of the stable revision."""
+def quality(
+    deployment: Deployment,
+    version: ModelVersion | None,
+    units: Sequence[Unit],
+    reference: ReferenceProfile | None,
+    monitor: Monitor | None,
+) -> Quality:
+    """Give the current window: as the performance monitor sees it, or the stable revision's last labelled units."""
     config = deployment.config.monitors
-    ours = [unit for unit in units if unit.revision == stable]
+    ours = [unit for unit in units if unit.revision == deployment.stable]
     recent = [unit for unit in ours if unit.labelled][-config.window :]
     labelled = sum(unit.labelled for unit in recent)
     total = math.fsum(unit.labelled * unit.loss for unit in recent if unit.loss is not None)
-    expected = reference.loss if reference else None
+    mean = total / labelled if labelled else None
+    limit = monitor.limit if monitor else None
+    expected = limit - config.minimum_increase if limit is not None else reference.loss if reference else None
+    judged = monitor is not None and monitor.status in ("ok", "alert") and labelled
     return Quality(
-        metric=config.metric,
-        now=total / labelled if labelled else None,
+        metric=metric_for(config.metric, version) if version else config.metric,
+        now=monitor.value if judged and monitor else mean,
         reference=expected,
-        limit=None if expected is None else expected + config.minimum_increase,
+        limit=limit,
         labelled=labelled,
         rows=sum(unit.rows for unit in ours[-config.window :]),
     )
 
 
-def merge_columns(units: Iterable[dict[str, ColumnProfile]]) -> dict[str, ColumnProfile]:
-    """Add column profiles by name; ones over other bins than the first are left out."""
-    merged: dict[str, ColumnProfile] = {}
-    for unit in units:
-        for name, column in unit.items():
-            merged[name] = _add(merged[name], column) if name in merged else column
-    return merged
-
-
-def _add(a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
-    if a.edges != b.edges:
-        return a
-    categories = dict(a.categories)
-    for name, n in b.categories.items():
-        categories[name] = categories.get(name, 0) + n
-    return replace(
-        a,
-        rows=a.rows + b.rows,
-        missing=a.missing + b.missing,
-        counts=tuple(x + y for x, y in zip(a.counts, b.counts, strict=True)) if a.counts and b.counts else a.counts,
-        categories=categories,
-    )
-
-
 def column_drifts(
-    reference: dict[str, ColumnProfile], current: dict[str, ColumnProfile], limit: float
+    reference: Mapping[str, ColumnProfile],
+    current: Mapping[str, ColumnProfile],
+    limit: float,
+    monitor: Monitor | None = None,
 ) -> tuple[ColumnDrift, ...]:
-    """Compare column by column, furthest moved first."""
-    found = [_compare(name, reference[name], now, limit) for name, now in current.items() if name in reference]
-    return tuple(sorted(found, key=lambda column: -(column.psi if column.psi is not None else -1.0)))
+    """Compare column by column, drifted ones first, then the furthest moved; `monitor` is the drift monitor."""
+    told: Any = monitor.state.get("columns") if monitor else None
+    judged = {str(column.get("column")): column for column in told or ()}
+    found = [
+        _compare(name, reference[name], now, judged.get(name, {}), limit)
+        for name, now in current.items()
+        if name in reference and (reference[name].edges, reference[name].type) == (now.edges, now.type)
+    ]
+    return tuple(sorted(found, key=lambda column: (not column.drifted, -(column.psi or 0.0))))
 
 
-def _compare(name: str, was: ColumnProfile, now: ColumnProfile, limit: float) -> ColumnDrift:
-    bins, before, after = _aligned(was, now)
+def _compare(
+    name: str, was: ColumnProfile, now: ColumnProfile, found: Mapping[str, object], limit: float
+) -> ColumnDrift:
+    bins = merge_columns([was, now]).cells()
+    before, after = was.counts_of(bins), now.counts_of(bins)
+    known = bool(sum(before)) and bool(sum(after))
     return ColumnDrift(
         name=name,
         type=now.type,
-        psi=_psi(before, after),
+        psi=float(psi(before, after)) if known else None,
         limit=limit,
+        drifted=bool(found.get("drifted")),
+        shift=str(found.get("shift", "")),
         missing_reference=was.missing / was.rows if was.rows else None,
         missing_now=now.missing / now.rows if now.rows else None,
-        bins=bins,
-        reference=before,
-        current=after,
+        bins=tuple(bins),
+        reference=tuple(before),
+        current=tuple(after),
     )
-
-
-def _aligned(was: ColumnProfile, now: ColumnProfile) -> tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]:
-    if was.counts and len(was.counts) == len(now.counts) and was.edges == now.edges:
-        lows = ["below", *(f"{edge:.4g}" for edge in was.edges)]
-        return tuple(lows[: len(was.counts)]), was.counts, now.counts
-    names = sorted({*was.categories, *now.categories}, key=lambda c: -was.categories.get(c, 0))
-    kept, rest = names[:12], names[12:]
-    before = [was.categories.get(c, 0) for c in kept]
-    after = [now.categories.get(c, 0) for c in kept]
-    if rest:
-        before.append(sum(was.categories.get(c, 0) for c in rest))
-        after.append(sum(now.categories.get(c, 0) for c in rest))
-    return (*kept, "others")[: len(before)], tuple(before), tuple(after)
-
-
-def _psi(before: Sequence[int], after: Sequence[int]) -> float | None:
-    """Population stability index, half a row added to each bin so that an empty one stays finite."""
-    n, m = sum(before), sum(after)
-    if not n or not m:
-        return None
-    k = len(before)
-    p = [(x + 0.5) / (n + 0.5 * k) for x in before]
-    q = [(x + 0.5) / (m + 0.5 * k) for x in after]
-    return math.fsum((b - a) * math.log(b / a) for a, b in zip(p, q, strict=True))

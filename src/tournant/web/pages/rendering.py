@@ -19,6 +19,7 @@ from tournant.domain.rollout import Phase, Rollout
 from tournant.ports import UnitOfWork
 from tournant.web.pages.ask import Page
 from tournant.web.pages.csrf import ensure_cookie, read_token
+from tournant.web.pages.episodes import alert_words
 from tournant.web.pages.formats import FILTERS
 from tournant.web.pages.statics import Statics
 from tournant.web.pages.timeline import event_href
@@ -83,7 +84,7 @@ class Renderer:
             undefined=jinja2.StrictUndefined,
             auto_reload=False,
         )
-        self._env.filters.update(FILTERS, json=_json_text, url=_url, event_href=event_href)
+        self._env.filters.update(FILTERS, json=_json_text, url=_url, event_href=event_href, alert_words=alert_words)
         self._env.globals.update(version=__version__, statics=statics)
         self._env.globals["ui"] = self._env.get_template("parts.html").module
 

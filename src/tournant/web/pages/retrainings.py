@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from tournant.domain.deployment import Deployment
-from tournant.domain.retraining import GateResult, Retraining, RetrainingState
+from tournant.domain.retraining import GateResult, Retraining, RetrainingPolicy, RetrainingState
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
 from tournant.web.pages.formats import duration, label, sentence, signed, stamp
 from tournant.web.pages.marks import IntervalMark, interval_mark
@@ -56,14 +56,16 @@ def list_retrainings(ask: Ask) -> RetrainingsPage:
     found = ask.uow.find(Retraining, order=order, limit=limit, **where)
     query = {"deployment": deployment} if deployment else {}
     more = len(found) > PAGE
+    policies = tuple(d for d in ask.uow.find(Deployment, order="name") if d.config.retraining)
+    margins = {d.name: _margin(d.config.retraining) for d in policies}
     return RetrainingsPage(
         title="Retraining",
         crumbs=(Crumb(text="Retraining"),),
         command="tournant retrainings list" + (f" --deployment {deployment}" if deployment else ""),
         verdict=_verdict(found, ask.now) if found else None,
         now=ask.now,
-        rows=tuple(_row(retraining) for retraining in found[:PAGE]),
-        policies=tuple(d for d in ask.uow.find(Deployment, order="name") if d.config.retraining),
+        rows=tuple(_row(retraining, margins.get(retraining.deployment, 0.0)) for retraining in found[:PAGE]),
+        policies=policies,
         deployment=deployment,
         filtered=bool(deployment or before),
         older="/retrainings?" + urlencode({**query, "before": repr(found[PAGE - 1].started_at)}) if more else "",
@@ -95,14 +97,19 @@ def _verdict(found: Sequence[Retraining], now: float) -> Verdict:
     )
 
 
-def _row(retraining: Retraining) -> RetrainingRow:
+def _margin(policy: RetrainingPolicy | None) -> float:
+    """Where the gate's bad side begins."""
+    return policy.gate_margin if policy and policy.gate_rule == "non_inferior" else 0.0
+
+
+def _row(retraining: Retraining, margin: float) -> RetrainingRow:
     gate = retraining.gate
     return RetrainingRow(
         retraining=retraining,
         tone=TONES.get(retraining.state, "prog"),
         words=label(retraining.state).capitalize(),
         gate=_gate(gate) if gate else "",
-        mark=interval_mark(gate.difference, gate.lower, gate.upper, 0.0)
+        mark=interval_mark(gate.difference, gate.lower, gate.upper, margin)
         if gate and gate.difference is not None
         else None,
         actions=_actions(retraining),

@@ -193,7 +193,15 @@ def why(rollout: Rollout) -> str:
     failed = [gate for gate in rollout.gates if gate.verdict is Outcome.FAILED]
     if rollout.phase is Phase.FAILED and failed and failed[0].difference is not None:
         return f"{describe_gate(failed[0])}; {rollout.stable} answers"
-    return rollout.reason or ("All gates passed at every step" if rollout.phase is Phase.PROMOTED else "–")
+    if (
+        rollout.phase is Phase.PROMOTED
+        and rollout.gates
+        and all(g.verdict is Outcome.SUCCESSFUL for g in rollout.gates)
+    ):
+        loss = next((g for g in rollout.gates if g.name == "loss" and g.difference is not None), None)
+        words = f"; loss {signed(loss.difference, loss.unit)} over {count(loss.samples)} labels" if loss else ""
+        return f"All {len(rollout.gates)} gates passed{words}"
+    return rollout.reason or "–"
 
 
 def rollout_verdict(
@@ -204,7 +212,7 @@ def rollout_verdict(
     tone, words = outcome(rollout)
     if rollout.phase is Phase.PROMOTED:
         took = duration((rollout.ended_at or 0) - rollout.started_at)
-        return Verdict(tone=tone, head=f"{name} was released after {took}.", text=sentence(rollout.reason))
+        return Verdict(tone=tone, head=f"{name} was released after {took}.", text=sentence(why(rollout)))
     if rollout.phase.final:
         took = duration((rollout.ended_at or 0) - rollout.started_at)
         head = f"{name} was {'rolled back' if tone == 'crit' else words.lower()} at {reached(rollout, decisions)}."
