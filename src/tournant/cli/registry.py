@@ -66,7 +66,7 @@ def _show_version(client: Client, name: str, as_json: bool) -> None:
     )
     click.echo(f"{version.id}  {version.flavor}  made {when(version.created_at)} UTC by {version.actor}")
     click.echo(
-        f"  run {version.run[:7] or '–'}   data {', '.join(version.datasets) or '–'}   code {version.code[:7] or '–'}"
+        f"  run {version.run[-7:] or '–'}   data {', '.join(version.datasets) or '–'}   code {version.code[:7] or '–'}"
     )
     click.echo(f"  environment {version.environment[:7] or '–'}   commit {version.commit[:7] or '–'}")
     click.echo(f"  conversion {conversion.status.value}{parity} {conversion.reason}")

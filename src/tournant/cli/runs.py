@@ -22,7 +22,7 @@ def list_runs(client: Client, experiment: str | None, limit: int, as_json: bool)
     if as_json:
         return print_json(found)
     rows = [
-        (r.id[:7], r.name, r.status.value, when(r.started_at), long(r.started_at, r.ended_at), _metrics(r.metrics))
+        (r.id[-7:], r.name, r.status.value, when(r.started_at), long(r.started_at, r.ended_at), _metrics(r.metrics))
         for r in found
     ]
     return print_table(
@@ -35,7 +35,7 @@ def list_runs(client: Client, experiment: str | None, limit: int, as_json: bool)
 @as_json
 @client_options
 def show_run(client: Client, run_id: str, as_json: bool) -> None:
-    """Show one run (by its id or the first digits of it) with its steps."""
+    """Show one run (by its id or the last digits of it) with its steps."""
     details = client.runs.get(id=_whole_id(client, run_id))
     if as_json:
         return print_json(details)
@@ -52,11 +52,11 @@ def show_run(client: Client, run_id: str, as_json: bool) -> None:
     return print_table(("STEP", "STATUS", "TOOK", "LOG"), steps, empty="no steps")
 
 
-def _whole_id(client: Client, prefix: str) -> str:
-    if len(prefix) == 32:
-        return prefix
-    matching = [run.id for run in client.runs.list(limit=1000) if run.id.startswith(prefix) or run.id[:7] == prefix]
-    return matching[0] if len(matching) == 1 else prefix
+def _whole_id(client: Client, given: str) -> str:
+    if len(given) == 32:
+        return given
+    matching = [run.id for run in client.runs.list(limit=1000) if run.id.endswith(given)]
+    return matching[0] if len(matching) == 1 else given
 
 
 def _metrics(metrics: dict[str, float]) -> str:

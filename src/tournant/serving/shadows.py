@@ -15,6 +15,7 @@ __all__ = ["Shadowed", "Shadows"]
 
 GATHER_SECONDS = 0.004  # a few requests in one run cost a third of one by one
 BATCH_ROWS = 32
+WORKER_BATCH_ROWS = 8  # each of its rows waits for all of them, as it would if it were answered
 TIMEOUT_SECONDS = 30.0
 LIMIT_ROWS = 10_000
 
@@ -42,6 +43,7 @@ class Shadows:
         self._limit_rows = limit_rows
         self._queues: dict[str, deque[Shadowed]] = {}
         self._scheduled: set[str] = set()
+        self._working: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
         self.dropped = 0
@@ -64,7 +66,7 @@ class Shadows:
     async def drain(self) -> None:
         """Return when every row queued so far has run and is recorded."""
         await asyncio.gather(*(self._work(name) for name in list(self._queues)))
-        while self._running:
+        while self._running or any(self._queues.values()):
             await asyncio.sleep(0.001)
 
     def _start(self, name: str) -> None:
@@ -74,10 +76,19 @@ class Shadows:
         self._scheduled.discard(name)
 
     async def _work(self, name: str) -> None:
-        queue = self._queues[name]
+        if name in self._working:  # one batch at a time: waiting for another would count as the shadow's latency
+            return
+        self._working.add(name)
+        try:
+            await self._empty(self._queues[name])
+        finally:
+            self._working.discard(name)
+
+    async def _empty(self, queue: deque[Shadowed]) -> None:
         while queue:
             batch = [queue.popleft()]
-            while queue and queue[0].arm is batch[0].arm and len(batch) < BATCH_ROWS:
+            most = BATCH_ROWS if batch[0].arm.held.predictor.inline else WORKER_BATCH_ROWS
+            while queue and queue[0].arm is batch[0].arm and len(batch) < most:
                 batch.append(queue.popleft())
             self._running += 1
             try:

@@ -4,6 +4,7 @@ import hmac
 from http.cookies import SimpleCookie
 from urllib.parse import urlsplit
 
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tournant.config import LOOPBACK, Settings
@@ -34,6 +35,8 @@ class Authentication:
         reason = self._refusal(scope) if scope["type"] == "http" else None
         if reason is None:
             await self._app(scope, receive, send)
+        elif self._token and scope["method"] == "GET" and b"text/html" in dict(scope["headers"]).get(b"accept", b""):
+            await RedirectResponse("/login", 303)(scope, receive, send)
         else:
             await error_response(Denied(reason))(scope, receive, send)
 
