@@ -18,7 +18,7 @@ from types import FrameType
 
 from tournant.domain.data import DatasetVersion
 from tournant.domain.environment import Environment
-from tournant.domain.pipeline import Project, producers, upstream
+from tournant.domain.pipeline import Project, TestSpec, producers, upstream
 from tournant.domain.registry import ModelVersion
 from tournant.domain.tracking import Metric, Run, RunStatus, StepRun
 from tournant.errors import Conflict, NotFound, TournantError
@@ -37,6 +37,7 @@ from tournant.services.yaml_document import suggest
 __all__ = ["PipelineResult", "run_project", "run_tests"]
 
 FOLDER_TAG = "tournant.folder"
+TESTS_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,20 +123,18 @@ def run_tests(
     environment = get_environment(ctx, found.environment) if project.environment and found.environment else None
     python = ctx.environments.build(environment) if environment else _own_python()
     notes = ctx.settings.home / "runs" / (found.run or "tests")
-    passed = {}
-    for test in project.tests:
-        job = Job(
-            id=f"test-{new_id()}",
-            command=test.run,
-            cwd=folder,
-            log=notes / f"test-{found.number}-{test.name}.log",
-            env={**command_environ(ctx, python), "TOURNANT_MODEL": str(_model_folder(project, folder))},
-            niceness=NICENESS,
-        )
+    environ = {**command_environ(ctx, python), "TOURNANT_MODEL": str(_model_folder(project, folder))}
+
+    def passes(test: TestSpec) -> bool:
+        log = notes / f"test-{found.number}-{test.name}.log"
+        job = Job(id=f"test-{new_id()}", command=test.run, cwd=folder, log=log, env=environ, niceness=NICENESS)
         ctx.executor.start(job)
-        passed[test.name] = ctx.executor.wait(job.id).exit_code == 0
-        say(f"test {test.name}: " + ("passed" if passed[test.name] else f"failed\n{last_lines(job.log)}"))
-    return passed
+        passed = ctx.executor.wait(job.id).exit_code == 0
+        say(f"test {test.name}: " + ("passed" if passed else f"failed\n{last_lines(log)}"))
+        return passed
+
+    with ThreadPoolExecutor(TESTS_AT_ONCE) as pool:
+        return dict(zip((test.name for test in project.tests), pool.map(passes, project.tests), strict=True))
 
 
 def _gather(ctx: Context, folder: Path, datasets: Mapping[str, str]) -> _Inputs:
