@@ -1,9 +1,6 @@
 """The control plane's composition root: the only place that chooses its adapters."""
 
 import argparse
-import ctypes
-import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,6 +12,7 @@ from starlette.applications import Starlette
 from tournant.adapters.clock import BusinessClock
 from tournant.bootstrap.home import ensure_token
 from tournant.bootstrap.house import open_context
+from tournant.bootstrap.parent import die_with_parent
 from tournant.config import Settings
 from tournant.controllers.lockstep import LockstepReplay
 from tournant.controllers.loop import ControlLoop
@@ -78,12 +76,6 @@ def _settable(ctx: Context) -> BusinessClock:
     return ctx.clock
 
 
-def die_with_parent() -> None:
-    """Ask Linux for SIGTERM when the supervisor dies, even by SIGKILL."""
-    if os.environ.get("TOURNANT_SUPERVISOR"):
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-
-
 def main() -> None:
     """Run from the command line, as the supervisor does."""
     parser = argparse.ArgumentParser(prog="python -m tournant.bootstrap.control_plane")
@@ -92,8 +84,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=5000)
     parser.add_argument("--database", default=None)
     given = parser.parse_args()
-    die_with_parent()
-    run_control_plane(Settings.load(home=given.home, host=given.host, port=given.port, database=given.database))
+    settings = Settings.load(home=given.home, host=given.host, port=given.port, database=given.database)
+    die_with_parent(settings.environ)
+    run_control_plane(settings)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ import structlog
 import uvicorn
 
 from tournant.adapters.environments.uv import UvEnvironments
+from tournant.bootstrap.home import ensure_token
+from tournant.bootstrap.parent import die_with_parent
 from tournant.config import Settings
 from tournant.errors import Conflict, TournantError, Unavailable
 from tournant.messages.routing import RoutingTable
@@ -77,7 +79,7 @@ class GatewayProcess:
                 unsent=folder / "unsent.json",
             ),
         )
-        self.app = App(self.gateway, self)
+        self.app = App(self.gateway, self, token=settings.token)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
@@ -145,7 +147,9 @@ def main() -> None:
     for asked in (signal.SIGTERM, signal.SIGINT):  # uvicorn stops gracefully first, then raises the signal again
         signal.signal(asked, lambda *_: sys.exit(0))
     try:
-        run_gateway(Settings.load(home=given.home, gateway_host=given.host, gateway_port=given.port), given.control_url)
+        settings = Settings.load(home=given.home, gateway_host=given.host, gateway_port=given.port)
+        die_with_parent(settings.environ)
+        run_gateway(ensure_token(settings), given.control_url)
     except TournantError as exc:
         print(f"tournant gateway: {exc.message}", file=sys.stderr)  # noqa: T201 - talk goes to stderr
         raise SystemExit(2) from exc

@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from tournant.bootstrap.home import ServerRecord, ensure_token, read_server, remove_server, write_server
+from tournant.bootstrap.parent import SUPERVISOR
 from tournant.config import Settings
 from tournant.errors import Conflict, Unavailable
 
@@ -78,6 +79,11 @@ class Supervisor:
                 f"tournant runs already in {self.settings.home} (process {running.pid}, {running.url}). "
                 "Stop it: tournant down"
             )
+        if self.settings.port == self.settings.gateway_port:
+            raise Conflict(
+                f"control plane and gateway cannot both listen on port {self.settings.port}. "
+                f"Choose another: tournant up --gateway-port {self.settings.port + 1}"
+            )
         for name, host, port in (
             ("--port", self.settings.host, self.settings.port),
             ("--gateway-port", self.settings.gateway_host, self.settings.gateway_port),
@@ -121,7 +127,8 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        remove_server(self.settings)
+        if running:  # else the record, if there is one, is another's
+            remove_server(self.settings)
 
     def _keep_running(self) -> None:
         now = time.monotonic()
@@ -143,7 +150,7 @@ class Supervisor:
         child.backoff_seconds = min(2 * child.backoff_seconds, LONGEST_BACKOFF_SECONDS)
 
     def _spawn(self, child: Child) -> None:
-        environ = {**self.settings.environ, "TOURNANT_SUPERVISOR": str(os.getpid())}
+        environ = {**self.settings.environ, SUPERVISOR: str(os.getpid())}
         if self.settings.token:
             environ["TOURNANT_TOKEN"] = self.settings.token
         log = self.settings.home / "logs" / f"{child.name.replace(' ', '-')}.log"

@@ -1,13 +1,16 @@
 """`tournant deploy`."""
 
+import time
 from pathlib import Path
 
 import click
 
 from tournant.cli.options import client_options, local_actor, say
 from tournant.domain.deployment import Revision
-from tournant.errors import Invalid, NotFound
+from tournant.domain.rollout import Rollout
+from tournant.errors import Invalid, NotFound, Unavailable
 from tournant.sdk.client import Client
+from tournant.sdk.transport import EmbeddedTransport
 
 MODEL_FILES = (".pkl", ".pickle", ".joblib", ".onnx")
 
@@ -30,6 +33,7 @@ MODEL_FILES = (".pkl", ".pickle", ".joblib", ".onnx")
 @click.option("--reason", default="", help="Kept with the revision.")
 @click.option("--force", is_flag=True, help="Try a version again that was rejected before.")
 @click.option("--wait", is_flag=True, help="Wait for the rollout's outcome; exit 1 unless it is promoted.")
+@click.option("--timeout", default=300.0, show_default=True, help="How many seconds --wait waits.")
 @client_options
 def deploy(
     client: Client,
@@ -41,12 +45,17 @@ def deploy(
     reason: str,
     force: bool,
     wait: bool,
+    timeout: float,
 ) -> None:
     """Roll out WHAT: a model version, a model file, or by default the project's newest model.
 
     A version is flights@2 or flights@champion; a file model.pkl or model.onnx; a project's deployment settings are those of its
     tournant.yaml.
     """
+    if wait and isinstance(client.transport, EmbeddedTransport):
+        raise Unavailable(
+            "nothing runs here that could roll a version out, so there is nothing to wait for. Start it: tournant up"
+        )
     if what and what.lower().endswith(MODEL_FILES):
         revisions = [_deploy_file(client, Path(what), name, requirements, example, reason)]
     elif (project / "tournant.yaml").exists():
@@ -61,7 +70,7 @@ def deploy(
     for revision in revisions:
         click.echo(f"{revision.id}  {revision.model_version}  {revision.state.value}")
     if wait:
-        _wait(client, revisions)
+        _wait(client, revisions, time.monotonic() + timeout)
 
 
 def _deploy_file(
@@ -103,15 +112,24 @@ def _deploy_project(
     ]
 
 
-def _wait(client: Client, revisions: list[Revision]) -> None:
-    import time
-
+def _wait(client: Client, revisions: list[Revision], deadline: float) -> None:
     for revision in revisions:
-        while True:
-            found = [r for r in client.rollouts.list(deployment=revision.deployment) if r.revision == revision.id]
-            if found and found[0].phase.final:
-                break
-            time.sleep(0.25)
-        click.echo(f"{revision.id}  {found[0].phase.value}  {found[0].reason}")
-        if found[0].phase.value != "promoted":
+        rollout = _outcome(client, revision, deadline)
+        click.echo(f"{revision.id}  {rollout.phase.value}  {rollout.reason}")
+        if rollout.phase.value != "promoted":
             raise click.exceptions.Exit(1)
+
+
+def _outcome(client: Client, revision: Revision, deadline: float) -> Rollout:
+    while True:
+        rollouts: list[Rollout] = client.rollouts.list(deployment=revision.deployment)
+        found = next((rollout for rollout in rollouts if rollout.revision == revision.id), None)
+        if found and found.phase.final:
+            return found
+        if time.monotonic() > deadline:
+            state = f"{found.phase.value}: {found.reason}" if found else "not rolling out yet"
+            raise Unavailable(
+                f"{revision.id} has no outcome yet ({state}). The rollout goes on; look at it: "
+                f"tournant rollouts show {revision.deployment}; or wait longer: --timeout"
+            )
+        time.sleep(0.25)

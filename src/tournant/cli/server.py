@@ -12,14 +12,15 @@ from tournant.errors import Unavailable
 from tournant.sdk.client import Client
 
 STOP_SECONDS = 12.0
+PORT = click.IntRange(1, 65535)
 
 
 @click.command()
 @click.option("--home", help="The folder that holds everything.  [default: ./.tournant]")
 @click.option("--host", help="Where to listen.  [default: 127.0.0.1; any other address needs a token]")
-@click.option("--port", type=int, help="The control plane and dashboard.  [default: 5000]")
+@click.option("--port", type=PORT, help="The control plane and dashboard.  [default: 5000]")
 @click.option("--gateway-host", help="Where the gateway listens.  [default: --host]")
-@click.option("--gateway-port", type=int, help="The gateway: predictions.  [default: 8080]")
+@click.option("--gateway-port", type=PORT, help="The gateway: predictions.  [default: 8080]")
 @click.option("--database", help="A postgresql:// URL.  [default: SQLite in the home]")
 def up(home: str | None, host: str | None, gateway_host: str | None, **ports: object) -> None:
     """Run tournant here, in the foreground: control plane, dashboard and gateway. Ctrl-C stops all of it."""

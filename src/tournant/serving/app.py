@@ -1,6 +1,7 @@
 """The gateway's HTTP face: a bare ASGI application."""
 
 import asyncio
+import hmac
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
@@ -9,7 +10,7 @@ from urllib.parse import unquote
 import msgspec
 import structlog
 
-from tournant.errors import NotFound, TournantError
+from tournant.errors import Denied, NotFound, TournantError
 from tournant.serving.failures import NotAllowed, TooLarge, error_body, status_of
 from tournant.serving.gateway import Gateway
 
@@ -40,10 +41,11 @@ class Life(Protocol):
 class App:
     """Routes requests to a gateway, and nothing else: what happens to them is `Gateway.predict`'s."""
 
-    def __init__(self, gateway: Gateway, life: Life | None = None) -> None:
-        """Serve `gateway`; `life` starts and stops what works beside it."""
+    def __init__(self, gateway: Gateway, life: Life | None = None, *, token: str = "") -> None:
+        """Serve `gateway`, to whoever sends `token` if there is one; `life` starts and stops what works beside it."""
         self._gateway = gateway
         self._life = life
+        self._proof = f"Bearer {token}".encode() if token else b""
         self._log = structlog.get_logger("tournant.gateway")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -58,6 +60,8 @@ class App:
         try:
             if path.startswith(PREDICT):
                 _allow(scope, "POST")
+                if self._proof:
+                    _demand(scope, self._proof)
                 body = await _read(scope, receive)
                 status, answer = 200, await self._gateway.predict(path[len(PREDICT) :], body)
             elif path == "/health":
@@ -147,6 +151,14 @@ def _too_large(size_bytes: int) -> TooLarge:
     megabytes = size_bytes / (1 << 20)
     limit = BODY_LIMIT_BYTES >> 20
     return TooLarge(f"the body has {megabytes:.1f} MB or more, and one request may have {limit} MB: send it in parts")
+
+
+def _demand(scope: Message, proof: bytes) -> None:
+    given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    if not hmac.compare_digest(given, proof):
+        raise Denied(
+            "a token is needed: send it as 'Authorization: Bearer …'; it is in the file token of the home folder"
+        )
 
 
 def _allow(scope: Message, method: str) -> None:
