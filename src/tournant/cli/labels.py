@@ -1,5 +1,6 @@
 """`tournant labels`."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -36,11 +37,15 @@ def add_label(client: Client, deployment: str, value: float, prediction_id: str 
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @client_options
 def import_labels(client: Client, deployment: str, file: Path) -> None:
-    """Give the labels of FILE (CSV, Parquet or NDJSON with columns value, and prediction_id or key, and maybe event_time)."""
-    from tournant.sdk.tables import read_rows
+    """Give the labels of FILE: CSV, Parquet or NDJSON.
 
-    accepted = 0
-    for batch in read_rows(file, columns=("prediction_id", "key", "value", "event_time"), size=BATCH):
-        rows = [{k: v for k, v in row.items() if v is not None} for row in batch]
-        accepted += client.labels.add(deployment=deployment, labels=rows).accepted
-    click.echo(f"accepted {accepted:,} labels")
+    Columns: prediction_id or key; value, label or the deployment's own label column; maybe event_time (seconds or ISO 8601).
+    """
+    from tournant.services.label_files import read_label_file
+
+    column = client.deployments.get(name=deployment).deployment.config.labels.column
+    given = read_label_file(file, column)
+    for start in range(0, len(given), BATCH):
+        rows = [{k: v for k, v in asdict(label).items() if v is not None} for label in given[start : start + BATCH]]
+        client.labels.add(deployment=deployment, labels=rows)
+    click.echo(f"accepted {len(given):,} labels")

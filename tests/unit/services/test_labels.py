@@ -7,7 +7,8 @@ from tournant.domain.deployment import DeploymentConfig, LabelConfig
 from tournant.domain.predictions import Label, LabelState
 from tournant.errors import Invalid, NotFound
 from tournant.services.deployments import create_deployment
-from tournant.services.labels import GivenLabel, add_label_file, add_labels
+from tournant.services.label_files import read_label_file
+from tournant.services.labels import GivenLabel, add_labels
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_files_of_all_kinds_give_the_same_labels(ctx, tmp_path):
     ).write_parquet(parquet)
     seen = []
     for name in ("a.csv", "b.ndjson", "c.parquet"):
-        assert add_label_file(ctx, "d", tmp_path / name) == 2
+        assert add_labels(ctx, "d", read_label_file(tmp_path / name, "late")) == 2
         seen.append({(label.reference, label.value, label.event_time) for label in stored(ctx).values()})
     assert seen[0] == seen[1] == seen[2] == {("key:x", 1.0, 1357084800.0), ("key:y", 0.0, ctx.clock.now())}
 
@@ -99,5 +100,5 @@ def test_bad_file_is_named_with_its_row_and_nothing_is_stored(ctx, tmp_path, nam
     """The whole file is read first."""
     (tmp_path / name).write_text(content)
     with pytest.raises(Invalid, match=message):
-        add_label_file(ctx, "d", tmp_path / name)
+        add_labels(ctx, "d", read_label_file(tmp_path / name, "late"))
     assert stored(ctx) == {}
