@@ -62,7 +62,8 @@ def _deployment_route(uow: UnitOfWork, deployment: Deployment) -> DeploymentRout
     canary = candidate if phase is Phase.CANARY else ""
     compared = phase is Phase.SHADOW or (rollout and canary and rollout.strategy.minimum_labels)
     shadows = (*deployment.shadows, *((candidate,) if compared else ()))
-    shadows = tuple(dict.fromkeys(shadow for shadow in shadows if shadow != deployment.stable))
+    # A permanent shadow that is stable now shadows what the canary gets.
+    shadows = tuple(dict.fromkeys(shadow for shadow in shadows if canary or shadow != deployment.stable))
     warming = (candidate,) if phase in _LOADING else ()
     held = dict.fromkeys(filter(None, (deployment.stable, canary, *shadows, *warming)))
     return DeploymentRoute(

@@ -76,9 +76,9 @@ class Answerer:
             else:
                 await self._ask_stable(rows, indexes, arm.told, fallback=False)
         for arm in endpoint.shadows:
-            # A canary that shadows stable's requests too, to be compared on the same ones, has had its own already.
-            skipped = asked_canary if endpoint.canary and arm.held is endpoint.canary.held else ()
-            self._shadow(rows, arm, skipped)
+            # Stable or the canary may shadow what the other got, to be compared on the same requests; each has had its own.
+            had = asked_canary if endpoint.canary and arm.held is endpoint.canary.held else ()
+            self._shadow(rows, arm, had)
         endpoint.recent.append((endpoint.schema, request.rows[0]))
         return _answer(rows)
 
@@ -161,9 +161,9 @@ class Answerer:
             ),
         )
 
-    def _shadow(self, rows: _Rows, arm: Arm, skipped: Sequence[int]) -> None:
+    def _shadow(self, rows: _Rows, arm: Arm, had: Sequence[int]) -> None:
         for index, row in enumerate(rows.request.rows):
-            if index in skipped:
+            if index in had or rows.arms[index].held is arm.held:
                 continue
             try:
                 values = arm.values(row)

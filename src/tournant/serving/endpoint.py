@@ -41,7 +41,7 @@ class Endpoint:
     ) -> None:
         """Serve `route` with those of its revisions that are in `held`; `stable` answers."""
         canary = held.get(route.canary)
-        shadows = [held[name] for name in route.shadows if name in held and held[name] is not stable]
+        shadows = [held[name] for name in route.shadows if name in held]
         others = dict.fromkeys(candidate for candidate in (canary, *shadows) if candidate)
         warming = [revision.signature for revision in route.revisions if revision.id in route.warming]
         self.schema = RowSchema(stable.signature, [*(other.signature for other in others), *warming])
