@@ -6,12 +6,14 @@ Names are exported lazily, so that importing the package costs next to nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from tournant.config import VERSION
+
 if TYPE_CHECKING:
     from tournant.sdk.client import Client
     from tournant.sdk.fluent import log_metric, log_metrics, log_param, log_params, start_run
 
-__all__ = ["Client", "log_metric", "log_metrics", "log_param", "log_params", "start_run"]
-__version__ = "0.1.0"
+__all__ = ["Client", "__version__", "log_metric", "log_metrics", "log_param", "log_params", "start_run"]
+__version__ = VERSION
 
 _HOMES = {
     "Client": "tournant.sdk.client",

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Settings"]
+__all__ = ["VERSION", "Settings"]
 
+VERSION = "0.1.0"  # pyproject.toml reads it here
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from tournant import __version__
+from tournant.config import VERSION
 from tournant.errors import TournantError
 
 __all__ = ["main"]
@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="tournant")
+@click.version_option(VERSION, prog_name="tournant")
 def tournant() -> None:
     """Keep machine-learning models fresh in production: version, reproduce, deploy, monitor, retrain, deploy."""
 
@@ -63,7 +63,7 @@ def tournant() -> None:
 def main() -> None:
     """Run the command line: exit 0 fine, 1 the answer is bad, 2 called wrong."""
     try:
-        tournant(standalone_mode=False)
+        tournant(prog_name="tournant", standalone_mode=False)
     except click.exceptions.Exit as exc:
         sys.exit(exc.exit_code)
     except click.ClickException as exc:

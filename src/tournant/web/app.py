@@ -11,9 +11,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
-from tournant import __version__
 from tournant.api.openapi import openapi_document
 from tournant.api.table import OPERATIONS
+from tournant.config import VERSION
 from tournant.errors import NotFound
 from tournant.services.context import Context
 from tournant.web.auth import Authentication
@@ -29,7 +29,7 @@ def create_app(
     ctx: Context, changes: Changes, *, pages: Sequence[BaseRoute] = (), lifespan: Lifespan[Starlette] | None = None
 ) -> Starlette:
     """Assemble API, gateway routes and the dashboard's pages."""
-    document = msgspec.json.encode(openapi_document(OPERATIONS, version=__version__))
+    document = msgspec.json.encode(openapi_document(OPERATIONS, version=VERSION))
 
     async def health(_request: Request) -> Response:
         return PlainTextResponse("ok")

@@ -12,7 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tournant import __version__
+from tournant.config import VERSION
 from tournant.domain.alerts import Alert, AlertState
 from tournant.domain.control import ClockState, Event, GatewayState
 from tournant.domain.rollout import Phase, Rollout
@@ -85,7 +85,7 @@ class Renderer:
             auto_reload=False,
         )
         self._env.filters.update(FILTERS, json=_json_text, url=_url, event_href=event_href, alert_words=alert_words)
-        self._env.globals.update(version=__version__, statics=statics)
+        self._env.globals.update(version=VERSION, statics=statics)
         self._env.globals["ui"] = self._env.get_template("parts.html").module
 
     def page(self, request: Request, page: Page, view: Any, shell: Shell, *, status: int = 200) -> Response:
