@@ -236,19 +236,24 @@ class ModelFiles:
         return path
 
 
+@pytest.fixture(scope="session")
+def start() -> Callable[[Path], Tournant]:
+    """Prepare a tournant in a folder; who asks for it stops it."""
+    return lambda folder: Tournant(folder / "home", folder)
+
+
 @pytest.fixture
-def tournant(tmp_path: Path) -> Iterator[Tournant]:
+def tournant(tmp_path: Path, start: Callable[[Path], Tournant]) -> Iterator[Tournant]:
     """Give a tournant on an empty home that is not started yet; whatever it starts is stopped."""
-    given = Tournant(tmp_path / "home", tmp_path)
+    given = start(tmp_path)
     yield given
     given.stop()
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tournant]:
+def shared(tmp_path_factory: pytest.TempPathFactory, start: Callable[[Path], Tournant]) -> Iterator[Tournant]:
     """Give one running tournant that a module's tests share."""
-    folder = tmp_path_factory.mktemp("shared")
-    given = Tournant(folder / "home", folder)
+    given = start(tmp_path_factory.mktemp("shared"))
     try:
         yield given.up()
     finally:

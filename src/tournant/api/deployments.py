@@ -81,7 +81,7 @@ class SteerRollout(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class GivenLabel(msgspec.Struct, frozen=True, kw_only=True):
+class GivenLabel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A label for a prediction, named by its id or by your own key."""
 
     value: float

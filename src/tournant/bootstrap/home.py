@@ -9,8 +9,17 @@ from pathlib import Path
 import msgspec
 
 from tournant.config import Settings
+from tournant.errors import Unavailable
 
-__all__ = ["ServerRecord", "ensure_token", "read_server", "remove_server", "write_atomically", "write_server"]
+__all__ = [
+    "ServerRecord",
+    "ensure_token",
+    "make_home",
+    "read_server",
+    "remove_server",
+    "write_atomically",
+    "write_server",
+]
 
 
 class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +30,14 @@ class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     control_pid: int = 0
     gateway_pid: int = 0
+
+
+def make_home(settings: Settings) -> None:
+    """Make the home folder if it is not there; Unavailable when it cannot be made or written."""
+    try:
+        (settings.home / "logs").mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise Unavailable(f"the home {settings.home} cannot be used ({exc.strerror}). Choose another: --home") from exc
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:

@@ -9,6 +9,7 @@ from tournant.adapters.notify.webhook import WebhookNotifier
 from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
 from tournant.adapters.sql.migrate import upgrade
 from tournant.adapters.sql.transactions import SqlTransactions, create_engine
+from tournant.bootstrap.home import make_home
 from tournant.config import Settings
 from tournant.conversion import OnnxConverter
 from tournant.domain.control import ClockState
@@ -19,7 +20,7 @@ __all__ = ["open_context"]
 
 def open_context(settings: Settings, *, actor: str = "system") -> Context:
     """Open a home: metadata (brought up to date), content store and all the rest a use case needs."""
-    settings.home.mkdir(parents=True, exist_ok=True)
+    make_home(settings)
     engine = create_engine(settings.database_url)
     upgrade(engine)
     transactions = SqlTransactions(engine)

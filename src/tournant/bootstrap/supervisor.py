@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from tournant.bootstrap.home import ServerRecord, ensure_token, read_server, remove_server, write_server
+from tournant.bootstrap.home import ServerRecord, ensure_token, make_home, read_server, remove_server, write_server
 from tournant.bootstrap.parent import SUPERVISOR
 from tournant.config import Settings
 from tournant.errors import Conflict, Unavailable
@@ -44,6 +44,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
         """Prepare for `settings`; `say` tells a person what happens."""
+        make_home(settings)
         self.settings = ensure_token(settings)
         self._say = say
         self._stopping = threading.Event()
@@ -89,8 +90,6 @@ class Supervisor:
             ("--gateway-port", self.settings.gateway_host, self.settings.gateway_port),
         ):
             _refuse_used_port(name, host, port)
-        self.settings.home.mkdir(parents=True, exist_ok=True)
-        (self.settings.home / "logs").mkdir(exist_ok=True)
         for child in self._children:
             self._spawn(child)
 

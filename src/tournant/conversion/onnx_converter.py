@@ -51,10 +51,7 @@ class OnnxConverter:
             },
         )
         if "error" in answer:
-            raise Invalid(
-                f"the model {request.entry} does not work in its own environment: {answer['error']}",
-                place=request.entry,
-            )
+            raise Invalid(_unusable(request, answer["error"]), place=request.entry)
         columns = tuple(
             Column(name=c["name"], type=ColumnType(c["type"]), nullable=c["nullable"]) for c in answer["columns"]
         )
@@ -131,6 +128,16 @@ class OnnxConverter:
                 return {"error": f"its process ended with {done.returncode}: {lines[-1] if lines else 'no word'}"}
             content: dict[str, Any] = json.loads(answer.read_text())
             return content
+
+
+def _unusable(request: InspectionRequest, error: str) -> str:
+    error = error.replace(f"{request.folder}/", "")
+    if request.flavor == "onnx":
+        return f"{request.entry} is no ONNX model that runs here: {error}"
+    return (
+        f"the model {request.entry} does not work in its own environment: {error}. "
+        "Is the file whole, is its example right, and do its requirements name all that it needs?"
+    )
 
 
 def _judge(answer: Mapping[str, Any], request: ConversionRequest, partial: Path) -> Conversion:

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import msgspec
 
-from tournant.errors import Invalid
+from tournant.errors import Invalid, NotFound
 
 __all__ = ["read_rows", "scan", "write_rows"]
 
@@ -34,6 +34,8 @@ def scan(path: Path) -> str:
 
 def read_rows(path: Path, *, columns: Sequence[str] = (), size: int = 1000) -> Iterator[list[dict[str, Any]]]:
     """Read a table as batches of rows by column name; with `columns`, only those of them that the file has."""
+    if not path.is_file():
+        raise NotFound(f"there is no file {path}")
     with duckdb.connect() as connection:
         try:
             found = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {scan(path)}").fetchall()]
@@ -45,7 +47,7 @@ def read_rows(path: Path, *, columns: Sequence[str] = (), size: int = 1000) -> I
             while rows := cursor.fetchmany(size):
                 yield [dict(zip(wanted, row, strict=True)) for row in rows]
         except duckdb.Error as exc:
-            raise Invalid(f"{path} cannot be read: {exc}") from exc
+            raise Invalid(f"{path} cannot be read: {str(exc).splitlines()[0]}") from exc
 
 
 def write_rows(target: Path, batches: Iterable[list[dict[str, Any]]], *, progress: Callable[[str], None]) -> int:

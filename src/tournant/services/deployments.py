@@ -13,6 +13,7 @@ from tournant.domain.rollout import Phase, Rollout, end
 from tournant.errors import Conflict, Invalid, NotFound
 from tournant.ports import UnitOfWork
 from tournant.services.context import Context
+from tournant.services.registry import get_version
 from tournant.services.rollouts import move_rollout, start_rollout, supersede_rollout
 from tournant.services.routing import bump_routes, find_open_rollout
 
@@ -66,9 +67,12 @@ def deploy(
     """Roll a model version out to a deployment, which is made if there is none, and give its revision.
 
     Saying it again changes nothing: a model version that is stable, or on its way under the same settings, stays as it
-    is. A newer one supersedes a rollout in progress. One that was rejected under the same settings is a Conflict. With
+    is. It may be named by alias (`flights@champion`). A newer one supersedes a rollout in progress. One that was rejected under the same settings is a Conflict. With
     `force` it is rolled out in any case.
     """
+    which = model_version.partition("@")[2]
+    if which and not which.isdigit():
+        model_version = get_version(ctx, model_version).id
     with ctx.transactions.begin() as uow:
         _get_model_version(uow, model_version)
         deployment = uow.get(Deployment, name, lock=True)

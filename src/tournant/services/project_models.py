@@ -1,5 +1,6 @@
 """From a project or a bare file to a registered model version."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from tournant.services.registry import Provenance, Reference, list_versions, reg
 from tournant.services.requirements import read_requirements
 
 __all__ = ["makes_model", "register_file", "register_project_model"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")  # of a deployment too
 
 
 def makes_model(project: Project, steps: frozenset[str]) -> bool:
@@ -83,6 +86,9 @@ def register_file(
     """
     if not path.is_file():
         raise NotFound(f"there is no file {path}")
+    if not _NAME.fullmatch(name):
+        words = "letters, digits, '_', '.', '-', at most 63"
+        raise Invalid(f"{name!r} is no name of a model: {words}. Give it one: --name", place="name")
     with _as_folder(path) as folder:
         model = open_model_folder(folder, entry=path.name, example=example)
         text = read_requirements(requirements) if requirements else ""

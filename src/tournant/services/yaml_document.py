@@ -175,7 +175,9 @@ def _check_section(
     required = schema.get("required", ())
     for key in required if isinstance(required, list) else ():
         if key not in value:
-            yield Problem(document.line(*path), f"{_where(path)}: '{key}' is missing: {_expectation(known[key])}")
+            yield Problem(
+                document.line(*path), f"{_where(path)}: '{key}' is missing: expected {_expectation(known[key])}"
+            )
 
 
 def _check_list(document: Document, value: list[object], schema: Mapping[str, object], path: Path) -> Iterator[Problem]:

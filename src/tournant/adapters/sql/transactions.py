@@ -29,7 +29,11 @@ _CHUNK = 400  # rows a statement, under both databases' bound on parameters
 
 
 def create_engine(url: str) -> sa.Engine:
-    """Open a database by SQLAlchemy URL; `postgresql://` means psycopg 3."""
+    """Open a database by SQLAlchemy URL; `postgresql://` means psycopg 3; Invalid if it is neither."""
+    if not url.startswith(("sqlite:", "postgresql:", "postgresql+psycopg:", "postgres:")):
+        raise Invalid(
+            f"the database {url.partition(':')[0]!r}… is no address tournant knows: postgresql://USER@HOST/NAME"
+        )
     if url.startswith("sqlite"):
         engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
         sa.event.listen(engine, "connect", _prepare_sqlite)
