@@ -75,11 +75,5 @@ def run(
         click.echo(f"  {key:<20} {number(value)}")
     version = result.model_version
     if version is not None:
-        conversion = version.conversion
-        parity = ""
-        if conversion.max_difference is not None:
-            parity = f": largest difference {conversion.max_difference:.2g} on {conversion.rows} rows (tolerance {conversion.tolerance:g})"
-        click.echo(
-            f"{version.id}  conversion {conversion.status.value}{parity}{' ' + conversion.reason if conversion.reason else ''}"
-        )
+        click.echo(f"{version.id}  conversion {version.conversion.summary}")
     return None

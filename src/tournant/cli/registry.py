@@ -60,16 +60,12 @@ def _show_version(client: Client, name: str, as_json: bool) -> None:
     version = client.models.version(id=name)
     if as_json:
         return print_json(version)
-    conversion = version.conversion
-    parity = (
-        f", largest difference {conversion.max_difference:.2g} on {conversion.rows} rows" if conversion.rows else ""
-    )
     click.echo(f"{version.id}  {version.flavor}  made {when(version.created_at)} UTC by {version.actor}")
     click.echo(
         f"  run {version.run[-7:] or '–'}   data {', '.join(version.datasets) or '–'}   code {version.code[:7] or '–'}"
     )
     click.echo(f"  environment {version.environment[:7] or '–'}   commit {version.commit[:7] or '–'}")
-    click.echo(f"  conversion {conversion.status.value}{parity} {conversion.reason}")
+    click.echo(f"  conversion {version.conversion.summary}")
     for key, value in version.metrics.items():
         click.echo(f"  metric  {key} = {value:.6g}")
     columns = [(c.name, c.type.value, "yes" if c.nullable else "") for c in version.signature.inputs]

@@ -62,7 +62,7 @@ def convert(request):
     differences = [difference(expected, run_onnx(session, columns, rows))]
     if odd:
         differences.append(difference(expected_odd, run_onnx(session, columns, odd)))
-    return {"max_difference": max(differences), "rows": len(rows) + len(odd)}
+    return {"max_difference": max(differences), "size": size_of(expected), "rows": len(rows) + len(odd)}
 
 
 def load(folder, entry):
@@ -280,6 +280,14 @@ def plain(value, kind):
     if value is None:
         return "" if kind == "string" else math.nan
     return value
+
+
+def size_of(predictions):
+    """Give the root mean square of predictions that are numbers."""
+    import numpy
+
+    finite = predictions[numpy.isfinite(predictions)]
+    return float(numpy.sqrt(numpy.mean(finite**2))) if finite.size else 0.0
 
 
 def difference(expected, found):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,19 +144,20 @@ def _unusable(request: InspectionRequest, error: str) -> str:
 def _judge(answer: Mapping[str, Any], request: ConversionRequest, partial: Path) -> Conversion:
     if "error" in answer:
         return Conversion(status=ConversionStatus.FAILED, reason=answer["error"], tolerance=request.tolerance)
-    largest, rows = float(answer["max_difference"]), int(answer["rows"])
-    if not largest <= request.tolerance:
-        return Conversion(
-            status=ConversionStatus.REJECTED,
-            max_difference=largest if math.isfinite(largest) else None,
-            tolerance=request.tolerance,
-            rows=rows,
-            reason=f"the converted model differs by up to {largest:.3g} (tolerance {request.tolerance:g}); it runs in a worker instead",
-        )
-    partial.replace(request.target)
-    return Conversion(
-        status=ConversionStatus.SUCCESSFUL, max_difference=largest, tolerance=request.tolerance, rows=rows
+    relative = request.signature.output.kind == "number" and answer["size"] > 0
+    largest = float(answer["max_difference"]) / (answer["size"] if relative else 1.0)
+    parity = Conversion(
+        status=ConversionStatus.SUCCESSFUL,
+        max_difference=largest if math.isfinite(largest) else None,
+        relative=relative,
+        tolerance=request.tolerance,
+        rows=int(answer["rows"]),
     )
+    if not largest <= request.tolerance:
+        missing = "" if math.isfinite(largest) else "where one has a prediction the other has none; "
+        return replace(parity, status=ConversionStatus.REJECTED, reason=f"{missing}it runs in a worker instead")
+    partial.replace(request.target)
+    return parity
 
 
 def _sample(parquet: Path | None, signature: Signature) -> Sequence[dict[str, Any]]:

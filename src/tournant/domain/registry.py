@@ -67,14 +67,35 @@ class ConversionStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """The outcome of converting a model version to ONNX and comparing it with the original (parity)."""
+    """The outcome of converting a model version to ONNX and comparing it with the original (parity).
+
+    `max_difference` is the largest difference of a prediction on `rows` rows. With `relative` it is in units of the
+    predictions' own size (their root mean square): float32, which ONNX computes in, keeps seven digits of any number.
+    """
 
     status: ConversionStatus
     digest: str = ""  # of the .onnx file in the content store
     max_difference: float | None = None
+    relative: bool = False
     tolerance: float | None = None
     rows: int = 0
     reason: str = ""
+
+    @property
+    def summary(self) -> str:
+        """The outcome in words.
+
+        >>> Conversion(status=ConversionStatus.SUCCESSFUL, max_difference=2.5e-7, tolerance=1e-4, rows=174).summary
+        'successful: largest difference 2.5e-07 on 174 rows (tolerance 0.0001)'
+        """
+        size = " of the predictions' size" if self.relative else ""
+        parity = (
+            f"largest difference {self.max_difference:.2g}{size} on {self.rows:,} rows (tolerance {self.tolerance:g})"
+            if self.max_difference is not None
+            else ""
+        )
+        words = "; ".join(filter(None, (parity, self.reason)))
+        return f"{self.status.value}: {words}" if words else self.status.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,12 @@ def _model() -> Schema:
         reference=_path("A Parquet file of rows that the model did not learn from, with their labels"),
         label=_text("The label's column in `reference`"),
         time=_text("The event time's column in `reference`"),
-        tolerance={**_number("Largest difference allowed between converted and original"), "default": _MODEL.tolerance},
+        tolerance={
+            **_number(
+                "Largest difference allowed between converted and original (of a number, relative to the predictions' size)"
+            ),
+            "default": _MODEL.tolerance,
+        },
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tournant.domain.data import DatasetVersion
 from tournant.domain.deployment import Deployment, Revision, RevisionState
 from tournant.domain.environment import Environment
-from tournant.domain.registry import ConversionStatus, ModelAlias, ModelVersion, RegisteredModel
+from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
 from tournant.domain.tracking import Run
 from tournant.errors import NotFound
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
@@ -176,14 +176,7 @@ def _placement(ask: Ask, revision: Revision) -> Placement:
 
 
 def _verdict(version: ModelVersion, placements: tuple[Placement, ...]) -> Verdict:
-    conversion = version.conversion
-    parity = {
-        ConversionStatus.SUCCESSFUL: f"Converted: largest difference {conversion.max_difference or 0:.2g} "
-        f"on {conversion.rows:,} rows, within {conversion.tolerance or 0:g}.",
-        ConversionStatus.NATIVE: "Registered as ONNX: served without a Python environment.",
-        ConversionStatus.REJECTED: f"Its conversion differs by {conversion.max_difference or 0:.2g}: it runs in a worker.",
-        ConversionStatus.FAILED: "It could not be converted: it runs in a worker.",
-    }.get(conversion.status, "Not converted: it runs in a worker.")
+    parity = f"Conversion {version.conversion.summary}."
     stable = [p.revision for p in placements if p.revision.state is RevisionState.STABLE]
     candidate = [p.revision for p in placements if p.revision.state is RevisionState.CANDIDATE]
     if stable:
