@@ -74,7 +74,7 @@ class Endpoint:
         if not self.canary or not self._weight:
             return [(self.stable, everyone)]
         by_chance = self._random.randrange(WEIGHT_TOTAL)
-        places = [by_chance if e is None else split_bucket(self.route.rollout, e) for e in entities]
+        places = [by_chance if e is None else split_bucket(self.canary.held.id, e) for e in entities]
         chosen = [index for index in everyone if places[index] < self._weight]
         rest = [index for index in everyone if places[index] >= self._weight]
         return [(arm, rows) for arm, rows in ((self.canary, chosen), (self.stable, rest)) if rows]

@@ -12,15 +12,16 @@ _ERRORS = 5
 _RETRY_EVERY = 20
 
 
-def split_bucket(rollout: str, entity: str) -> int:
+def split_bucket(candidate: str, entity: str) -> int:
     """Give the entity's place in `[0, 10,000)`: it is on the canary while that is below the canary's weight.
 
-    The place depends on the rollout and the entity only, so raising a weight never moves an entity back.
+    The place depends on the candidate revision and the entity only, so raising a weight never moves an entity back, every
+    rollout has other entities go first, and a replay splits the same way each time.
 
-    >>> split_bucket("r1", "N14228"), split_bucket("r2", "N14228")
-    (6214, 7616)
+    >>> split_bucket("fraud/2", "N14228"), split_bucket("fraud/3", "N14228")
+    (8662, 5606)
     """
-    digest = hashlib.blake2b(f"{rollout}{entity}".encode(errors="surrogatepass"), digest_size=8).digest()
+    digest = hashlib.blake2b(f"{candidate}\0{entity}".encode(errors="surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") % WEIGHT_TOTAL
 
 
