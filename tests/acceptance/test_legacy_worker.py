@@ -63,7 +63,7 @@ def test_one_is_converted_and_one_runs_on_its_own_python(shared, deployed):
     with shared.client() as client:
         exact, converted = client.models.version(id="exact@1"), client.models.version(id="converted@1")
     assert exact.conversion.status.value == "rejected"
-    assert "tolerance" in exact.conversion.reason
+    assert "tolerance" in exact.conversion.summary
     assert converted.conversion.status.value == "successful"
     assert exact.environment == converted.environment
     (worker,) = children_of(shared.record["gateway_pid"])
