@@ -129,6 +129,7 @@ class CountingGateway:
             role=role,
             rollout=route.rollout,
             epoch=route.epoch,
+            rows=count - errors,
             requests=count,
             errors=errors,
             fallbacks=errors if role == "canary" else 0,

@@ -11,7 +11,8 @@ from tournant.domain.deployment import Deployment, Revision
 from tournant.domain.performance import losses
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.registry import ModelVersion
-from tournant.domain.rollout import Observation, Phase, Rollout
+from tournant.domain.request_gates import StepCounts
+from tournant.domain.rollout import Observation, Phase, Rollout, split_of
 from tournant.domain.verdicts import Decision, Evidence, decide
 from tournant.ports import Columns, UnitOfWork
 from tournant.services.context import Context
@@ -76,11 +77,11 @@ class RolloutController:
         with self._ctx.transactions.begin(write=False) as uow:
             deployment = uow.get(Deployment, rollout.deployment)
             assert deployment
-            found = uow.find(Observation, rollout=rollout.id, epoch=rollout.epoch)
+            found = uow.find(Observation, rollout=rollout.id, order="epoch")
             model = _model_version(uow, rollout.revision)
             version = routes_version(uow)
         role = "canary" if rollout.phase is Phase.CANARY else "shadow"
-        stable = _observed(found, rollout.stable, "stable")
+        stable = _observed(found, rollout.epoch, rollout.stable, "stable")
         kind = model.signature.output.kind if model else "number"
         metric = metric_for(deployment.config.monitors.metric, model)
         return Evidence(
@@ -88,7 +89,8 @@ class RolloutController:
             gateways=tuple(gateway.id for gateway in gateways),
             statuses=tuple(_statuses(gateways, rollout.revision, version)),
             stable=stable,
-            candidate=_observed(found, rollout.revision, role),
+            candidate=_observed(found, rollout.epoch, rollout.revision, role),
+            earlier=_earlier(rollout, found),
             loss=self._judge_losses(rollout, deployment, metric, relative=kind == "number"),
             metric=f"{metric} relative to stable's" if kind == "number" else metric,
             score_range=_score_range(kind, stable),
@@ -170,8 +172,22 @@ def _statuses(gateways: list[GatewayState], revision: str, version: int) -> list
     ]
 
 
-def _observed(found: list[Observation], revision: str, role: str) -> Observation | None:
-    return next((seen for seen in found if (seen.revision, seen.role) == (revision, role)), None)
+def _observed(found: list[Observation], epoch: int, revision: str, role: str) -> Observation | None:
+    wanted = (epoch, revision, role)
+    return next((seen for seen in found if (seen.epoch, seen.revision, seen.role) == wanted), None)
+
+
+def _earlier(rollout: Rollout, found: list[Observation]) -> tuple[StepCounts, ...]:
+    """Give the counts of the comparing steps before this one that both revisions had requests in."""
+    steps = []
+    for epoch in range(rollout.epoch):
+        phase, percent = split_of(rollout.strategy, epoch)
+        role = "canary" if phase is Phase.CANARY else "shadow"
+        stable = _observed(found, epoch, rollout.stable, "stable")
+        candidate = _observed(found, epoch, rollout.revision, role)
+        if phase in _COMPARING and stable and candidate:
+            steps.append(StepCounts(share=percent / 100, stable=stable, candidate=candidate))
+    return tuple(steps)
 
 
 def _model_version(uow: UnitOfWork, revision_id: str) -> ModelVersion | None:
@@ -183,8 +199,7 @@ def _score_range(kind: str, stable: Observation | None) -> float:
     """Scores of a probability range over 1; those of a number over four standard deviations; others are not judged."""
     if kind == "probability":
         return 1.0
-    answered = stable.requests - stable.errors if stable else 0
-    if kind != "number" or stable is None or answered < 2:
+    if kind != "number" or stable is None or stable.rows < 2:
         return 0.0
-    mean = stable.score_sum / answered
-    return _SCORE_DEVIATIONS * math.sqrt(max(stable.score_squares / answered - mean * mean, 0.0))
+    mean = stable.score_sum / stable.rows
+    return _SCORE_DEVIATIONS * math.sqrt(max(stable.score_squares / stable.rows - mean * mean, 0.0))

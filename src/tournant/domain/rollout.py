@@ -14,6 +14,7 @@ __all__ = [
     "Verdict",
     "advance",
     "end",
+    "split_of",
 ]
 
 
@@ -156,14 +157,16 @@ class RolloutDecision:
 class Observation:
     """Counts of one revision in one role within one epoch of a rollout, summed over gateways.
 
-    `over_slo` counts answers slower than the deployment's SLO; `score_sum`/`score_squares` are over answered scores;
-    `pair_*` are over shadow pairs: candidate minus stable score on the same request.
+    `over_slo` counts requests answered slower than the deployment's SLO, or no longer waited for; `score_sum` and
+    `score_squares` are over the `rows` answered; `pair_*` over shadow pairs: candidate minus stable score on the same
+    row. `clusters` has, where a canary's split is by entity, requests, errors and over SLO by group of entities.
     """
 
     rollout: str
     epoch: int
     revision: str
     role: str  # "stable", "canary", "shadow"
+    rows: int = 0
     requests: int = 0
     errors: int = 0
     fallbacks: int = 0
@@ -175,6 +178,7 @@ class Observation:
     pair_sum: float = 0.0
     pair_squares: float = 0.0
     histogram: dict[str, int] = field(default_factory=dict)
+    clusters: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 def advance(rollout: Rollout, *, now: float) -> Rollout:
@@ -203,6 +207,18 @@ def _next_step(rollout: Rollout) -> tuple[Phase, int]:
     if rollout.step < len(rollout.strategy.canary_percents):
         return Phase.CANARY, rollout.step + 1
     return Phase.PROMOTED, rollout.step
+
+
+def split_of(strategy: RolloutStrategy, epoch: int) -> tuple[Phase, float]:
+    """Give the phase and the canary's percents that a rollout with a stable revision had in an epoch.
+
+    >>> strategy = RolloutStrategy(canary_percents=(5.0, 50.0))
+    >>> [split_of(strategy, epoch)[1] for epoch in (1, 2, 3, 4)]
+    [0.0, 0.0, 5.0, 50.0]
+    """
+    path = [(Phase.PENDING, 0.0), (Phase.WARMING, 0.0), *([(Phase.SHADOW, 0.0)] if strategy.shadow else [])]
+    path += [(Phase.CANARY, percent) for percent in strategy.canary_percents]
+    return path[epoch] if epoch < len(path) else (Phase.PROMOTED, 100.0)
 
 
 def end(rollout: Rollout, phase: Phase, *, now: float, reason: str) -> Rollout:

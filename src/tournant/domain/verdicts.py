@@ -1,7 +1,7 @@
 """What to do next with a rollout: a pure decision over its state, the evidence and business time.
 
-All gates of a rollout share its alpha (union bound over every gate of every step), and each is an interval that stays
-valid however often one looks. A rollout moves on only with the minimum sample, the hold elapsed, and every gate
+All gates of a rollout share its alpha (union bound over the gates), and each is an interval that stays valid however
+often one looks. A rollout moves on only with the minimum sample, the hold elapsed, and every gate
 successful; a gate that fails ends it at once; a step without a verdict for `limit_seconds` makes it inconclusive. No
 data never promotes.
 """
@@ -11,16 +11,10 @@ from datetime import UTC, datetime
 
 from tournant.domain.blocks import Pairs
 from tournant.domain.control import RevisionStatus
+from tournant.domain.label_gates import loss_gate
+from tournant.domain.request_gates import StepCounts, error_gate, latency_gate, score_gate
 from tournant.domain.rollout import Gate, GateVerdict, Observation, Phase, Rollout, Verdict, advance, end
-from tournant.domain.rollout_gates import (
-    Judge,
-    error_gate,
-    fallback_gate,
-    latency_gate,
-    loss_gate,
-    probe_gates,
-    score_gate,
-)
+from tournant.domain.rollout_gates import Judge, probe_gates
 
 __all__ = ["Decision", "Evidence", "decide", "judge_step"]
 
@@ -32,8 +26,8 @@ class Evidence:
     """What is known of a rollout's current step.
 
     `gateways` are the ids of those that live, `statuses` what they say of the candidate, by gateway; gateways that are
-    gone say nothing. `stable` and `candidate` are counts of the current epoch only, so of concurrent requests. `loss`
-    is over labelled requests of the same epoch, or None. `score_range` is 1 for probabilities, and four standard
+    gone say nothing. `stable` and `candidate` are counts of the current epoch only, so of concurrent requests, and
+    `earlier` those of the steps before. `loss` is over all labelled pairs, or None. `score_range` is 1 for probabilities, and four standard
     deviations of stable's scores for other numbers; 0 leaves scores unjudged.
     """
 
@@ -42,6 +36,7 @@ class Evidence:
     statuses: tuple[tuple[str, RevisionStatus], ...] = ()
     stable: Observation | None = None
     candidate: Observation | None = None
+    earlier: tuple[StepCounts, ...] = ()
     loss: Pairs | None = None
     metric: str = "log_loss"
     score_range: float = 1.0
@@ -131,17 +126,17 @@ def _loading_reason(evidence: Evidence) -> str:
 
 
 def _gates(rollout: Rollout, evidence: Evidence) -> tuple[Gate, ...]:
-    judge = Judge.of(rollout.strategy)
+    judge = Judge(rollout.strategy)
     if rollout.phase is Phase.WARMING:
         statuses = [status for _, status in evidence.statuses if status.state == "ready"]
         return probe_gates(judge, statuses, evidence.slo_p99_ms)
     shadow = rollout.phase is Phase.SHADOW
     stable = evidence.stable or _nothing(rollout, rollout.stable, "stable")
     candidate = evidence.candidate or _nothing(rollout, rollout.revision, "shadow" if shadow else "canary")
-    gates = [error_gate(judge, stable, candidate), latency_gate(judge, stable, candidate, evidence.slo_p99_ms)]
-    if not shadow:
-        gates.append(fallback_gate(judge, candidate))
-    elif candidate.pairs and evidence.score_range > 0:
+    now = StepCounts(share=rollout.canary_percent / 100, stable=stable, candidate=candidate)
+    steps = (*evidence.earlier, now)
+    gates = [error_gate(judge, steps), latency_gate(judge, steps, evidence.slo_p99_ms)]
+    if shadow and candidate.pairs and evidence.score_range > 0:
         gates.append(score_gate(judge, candidate, evidence.score_range))
     if rollout.strategy.minimum_labels:
         gates.append(loss_gate(judge, evidence.loss, evidence.metric))

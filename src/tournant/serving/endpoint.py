@@ -3,16 +3,18 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
+from typing import NamedTuple
 
+from tournant.domain.clusters import CLUSTERS
 from tournant.domain.deployment import WEIGHT_TOTAL
 from tournant.messages.routing import DeploymentRoute
 from tournant.serving.counters import Stream
 from tournant.serving.held import Held
 from tournant.serving.schema import Row, RowSchema, Values
-from tournant.serving.split import split_bucket
+from tournant.serving.split import Place, split_place
 from tournant.serving.spool import SpoolHeader, header_of
 
-__all__ = ["Arm", "Endpoint", "Recent"]
+__all__ = ["Arm", "Endpoint", "Part", "Recent"]
 
 Recent = deque[tuple[RowSchema, Row]]  # real requests, for probing candidates
 SMALLEST_DEADLINE_SHARE = 0.25  # of the SLO: a canary always gets at least that long
@@ -31,6 +33,14 @@ class Arm:
         self.told = Stream(route.name, held.id, role, route.rollout, route.epoch)
         self.aside = Stream(route.name, held.id, role, "", 0)
         self.values: Callable[[Row], Values] = schema.values(held.signature)
+
+
+class Part(NamedTuple):
+    """The rows of a request that go to one arm together; `group` is the first one's, where the split is by entity."""
+
+    arm: Arm
+    indexes: list[int]
+    group: int | None = None
 
 
 class Endpoint:
@@ -68,16 +78,20 @@ class Endpoint:
         value = getattr(row, self._entity) if self._entity else None
         return None if value is None else str(value)
 
-    def split(self, entities: Sequence[str | None]) -> list[tuple[Arm, list[int]]]:
+    def split(self, entities: Sequence[str | None]) -> list[Part]:
         """Divide the rows of a request; rows without an entity go together, at random."""
         everyone = list(range(len(entities)))
         if not self.canary or not self._weight:
-            return [(self.stable, everyone)]
-        by_chance = self._random.randrange(WEIGHT_TOTAL)
-        places = [by_chance if e is None else split_bucket(self.canary.held.id, e) for e in entities]
-        chosen = [index for index in everyone if places[index] < self._weight]
-        rest = [index for index in everyone if places[index] >= self._weight]
-        return [(arm, rows) for arm, rows in ((self.canary, chosen), (self.stable, rest)) if rows]
+            return [Part(self.stable, everyone)]
+        by_chance = Place(self._random.randrange(WEIGHT_TOTAL), self._random.randrange(CLUSTERS))
+        places = [by_chance if e is None else split_place(self.canary.held.id, e) for e in entities]
+        chosen = [index for index in everyone if places[index].bucket < self._weight]
+        rest = [index for index in everyone if places[index].bucket >= self._weight]
+        return [
+            Part(arm, rows, places[rows[0]].group if self._entity else None)
+            for arm, rows in ((self.canary, chosen), (self.stable, rest))
+            if rows
+        ]
 
     def canary_deadline_seconds(self, rows: int) -> float:
         """Give how long the canary may take: the SLO less stable's recent p99.9 and a margin, so that stable still keeps it."""

@@ -102,13 +102,13 @@ def test_reason_says_what_a_person_wants_to_know():
     """The figures, the confidence and the sample."""
     seen = Evidence(
         slo_p99_ms=100.0,
-        stable=counts("d/1", "stable", requests=5000, errors=10),
+        stable=counts("d/1", "stable", requests=790, errors=2),
         candidate=counts(requests=812, errors=60),
     )
     decision = decide(canary(), seen, 1.0)
     assert decision.action == "fail"
     assert decision.rollout.reason == (
-        "candidate error rate is above stable by at least 3.39 points (limit 1 points), at 95 % confidence, after 812 requests"
+        "candidate error rate is above stable by at least 4.35 points (limit 1 points), at 95 % confidence, after 812 requests"
     )
 
 

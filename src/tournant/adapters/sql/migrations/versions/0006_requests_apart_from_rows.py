@@ -1,0 +1,20 @@
+"""Observations count requests apart from rows, and by groups of entities where these are what is split."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add both columns; what was counted before had a row a request, and no groups."""
+    with op.batch_alter_table("observation") as table:
+        table.add_column(sa.Column("rows", sa.BigInteger(), nullable=False, server_default="0"))
+        table.add_column(sa.Column("clusters", sa.Text(), nullable=False, server_default="{}"))
+    op.execute("UPDATE observation SET rows = requests - errors")
+    with op.batch_alter_table("observation") as table:
+        table.alter_column("rows", server_default=None)
+        table.alter_column("clusters", server_default=None)
