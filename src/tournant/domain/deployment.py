@@ -66,7 +66,7 @@ class DeploymentConfig:
     """All settings of a deployment that a revision is served, judged and renewed under."""
 
     slo_p99_ms: float = 100.0
-    entity: str = ""  # input column whose value keeps to one side of the split; empty: random
+    entity: str = ""  # input column (or "header:X-User") whose value keeps to one side of the split; empty: random
     labels: LabelConfig = field(default_factory=LabelConfig)
     rollout: RolloutStrategy = field(default_factory=RolloutStrategy)
     monitors: MonitorConfig = field(default_factory=MonitorConfig)

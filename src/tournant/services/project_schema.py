@@ -105,7 +105,7 @@ def _deployment() -> Schema:
             "What is promised.", p99_ms=_positive("99 % of answers take at most this", default=_DEPLOYMENT.slo_p99_ms)
         ),
         entity=_text(
-            "The input column whose value keeps to one side of a split; default: requests are split at random"
+            "The input column whose value keeps to one side of a split, or `header:NAME` for a request's header; default: requests are split at random"
         ),
         labels=_section(
             "How what really happened comes to be known.",

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tournant.serving.counters import Counters, Stream
-from tournant.serving.endpoint import Arm, Endpoint, Part
+from tournant.serving.endpoint import Arm, Endpoint, Headers, Part
 from tournant.serving.failures import DeadlinePassed, ModelFailed
 from tournant.serving.held import Held, Outcome
 from tournant.serving.outputs import Score, headline
@@ -45,12 +45,12 @@ class _Rows:
 
     __slots__ = ("answers", "arms", "endpoint", "entities", "event_time", "ids", "request")
 
-    def __init__(self, endpoint: Endpoint, request: Request, event_time: float) -> None:
+    def __init__(self, endpoint: Endpoint, request: Request, headers: Headers, event_time: float) -> None:
         self.endpoint = endpoint
         self.request = request
         self.event_time = event_time
         self.ids = [os.urandom(12).hex() for _ in request.rows]
-        self.entities = [endpoint.entity(row) for row in request.rows]
+        self.entities = endpoint.entities(request.rows, headers)
         self.answers: list[Any] = [None] * len(request.rows)  # a Score each, once answered
         self.arms: list[Any] = [None] * len(request.rows)  # the Arm that gave it
 
@@ -65,9 +65,9 @@ class Answerer:
         self._shadows = shadows
         self._now = now
 
-    async def answer(self, endpoint: Endpoint, request: Request) -> Answer:
+    async def answer(self, endpoint: Endpoint, request: Request, headers: Headers = ()) -> Answer:
         """Give the predictions for a request; ModelFailed if stable itself fails."""
-        rows = _Rows(endpoint, request, self._now() if request.event_time is None else request.event_time)
+        rows = _Rows(endpoint, request, headers, self._now() if request.event_time is None else request.event_time)
         asked_canary: list[int] = []
         for part in endpoint.split(rows.entities):
             if part.arm.role == "canary":
