@@ -3,16 +3,18 @@
 import asyncio
 import hmac
 import time
+import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
-from urllib.parse import unquote
 
 import msgspec
 import structlog
 
-from tournant.errors import Denied, NotFound, TournantError
-from tournant.serving.failures import NotAllowed, TooLarge, error_body, status_of
+from tournant.errors import Denied, Invalid, NotFound, TournantError
+from tournant.serving.exchange import Call, Face, Reply
+from tournant.serving.failures import Malformed, NotAllowed, TooLarge, error_body, status_of
 from tournant.serving.gateway import Gateway
+from tournant.serving.open_inference_http import OpenInference
 
 __all__ = ["BODY_LIMIT_BYTES", "App"]
 
@@ -23,7 +25,7 @@ PREDICT = "/predict/"
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-_JSON = (b"content-type", b"application/json")
+OPEN = ("/health", "/health/live", "/health/ready")  # asked by whoever watches the process, without a token
 
 
 class Life(Protocol):
@@ -38,6 +40,29 @@ class Life(Protocol):
         ...
 
 
+class NamedColumns:
+    """What is tournant's own: `POST /predict/{deployment}`, whose hot path is `App`'s, and the gateway's health."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        """Tell of `gateway`."""
+        self._gateway = gateway
+
+    def takes(self, path: str) -> bool:
+        """Take what no other protocol does."""
+        return bool(path)
+
+    async def answer(self, call: Call) -> Reply:
+        """Answer `GET /health`."""
+        if call.path == "/health":
+            status, told = self._gateway.health()
+            return Reply(status, msgspec.json.encode(told))
+        raise NotFound(f"there is nothing at {call.path!r}: POST /predict/DEPLOYMENT or GET /health")
+
+    def refusal(self, error: TournantError) -> Reply:
+        """Say an error with its code and place."""
+        return Reply(status_of(error), error_body(error))
+
+
 class App:
     """Routes requests to a gateway, and nothing else: what happens to them is `Gateway.predict`'s."""
 
@@ -46,6 +71,8 @@ class App:
         self._gateway = gateway
         self._life = life
         self._proof = f"Bearer {token}".encode() if token else b""
+        self._named = NamedColumns(gateway)
+        self._faces: tuple[Face, ...] = (OpenInference(gateway),)
         self._log = structlog.get_logger("tournant.gateway")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -57,26 +84,28 @@ class App:
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
+        face: Face = self._named
         try:
             if path.startswith(PREDICT):
                 _allow(scope, "POST")
                 if self._proof:
                     _demand(scope, self._proof)
                 body = await _read(scope, receive)
-                status, answer = 200, await self._gateway.predict(path[len(PREDICT) :], body, scope["headers"])
-            elif path == "/health":
-                status, told = self._gateway.health()
-                answer = msgspec.json.encode(told)
+                reply = Reply(200, await self._gateway.predict(path[len(PREDICT) :], body, scope["headers"]))
             else:
-                raise NotFound(f"there is nothing at {unquote(path)!r}: POST /predict/DEPLOYMENT or GET /health")
+                face = next((one for one in self._faces if one.takes(path)), face)
+                if self._proof and not path.endswith(OPEN):
+                    _demand(scope, self._proof)
+                reply = await face.answer(Call(scope["method"], path, scope["headers"], lambda: _read(scope, receive)))
         except TournantError as exc:
-            await _refuse(exc, receive, send)
+            await _refuse(face.refusal(exc), receive, send)
             return
         except Exception as exc:
             self._log.exception("request failed", path=path)
-            await _refuse(TournantError(f"the gateway has a fault ({type(exc).__name__}); see its log"), receive, send)
+            fault = TournantError(f"the gateway has a fault ({type(exc).__name__}); see its log")
+            await _refuse(face.refusal(fault), receive, send)
             return
-        await _respond(send, status, answer)
+        await _respond(send, reply)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -96,22 +125,21 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _respond(send: Send, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
-    headers = [_JSON, (b"content-length", str(len(body)).encode()), *more]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+async def _respond(send: Send, reply: Reply) -> None:
+    headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
 
 
-async def _refuse(error: TournantError, receive: Receive, send: Send) -> None:
-    status, body = status_of(error), error_body(error)
-    if status != 413:
-        await _respond(send, status, body)
+async def _refuse(reply: Reply, receive: Receive, send: Send) -> None:
+    if reply.status != 413:
+        await _respond(send, reply)
         return
     # The rest of the body is on its way. Closing at once would reset the connection under the answer, so the client is
     # told first, and what still comes is thrown away for a moment.
-    headers = [_JSON, (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": True})
+    headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode()), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": True})
     await _discard(receive)
     await send({"type": "http.response.body", "body": b""})
 
@@ -130,9 +158,17 @@ async def _discard(receive: Receive) -> None:
 
 
 async def _read(scope: Message, receive: Receive) -> bytes:
+    encoding = b""
     for name, value in scope["headers"]:
         if name == b"content-length" and int(value) > BODY_LIMIT_BYTES:
             raise _too_large(int(value))
+        if name == b"content-encoding":
+            encoding = value
+    body = await _whole(receive)
+    return _unpacked(body, encoding.strip().lower()) if encoding else body
+
+
+async def _whole(receive: Receive) -> bytes:
     message = await receive()
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
@@ -145,6 +181,23 @@ async def _read(scope: Message, receive: Receive) -> bytes:
         if size > BODY_LIMIT_BYTES:
             raise _too_large(size)
     return b"".join(parts)
+
+
+def _unpacked(body: bytes, encoding: bytes) -> bytes:
+    if encoding == b"identity":
+        return body
+    if encoding not in (b"gzip", b"deflate"):
+        raise Invalid(f"the body's Content-Encoding is {encoding.decode('latin-1')[:40]!r}: expected gzip or deflate")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # finds out by itself which of the two it is
+    try:
+        plain = unpacker.decompress(body, BODY_LIMIT_BYTES + 1)
+    except zlib.error as exc:
+        raise Malformed(f"the body cannot be unpacked as {encoding.decode()}: {exc}") from exc
+    if len(plain) > BODY_LIMIT_BYTES:
+        raise _too_large(len(plain))
+    if not unpacker.eof:
+        raise Malformed(f"the body ends before its {encoding.decode()} stream does")
+    return plain
 
 
 def _too_large(size_bytes: int) -> TooLarge:

@@ -11,11 +11,12 @@ from tournant.domain.control import RevisionStatus
 from tournant.errors import NotFound, Unavailable
 from tournant.messages.gateway import Delta
 from tournant.messages.routing import RoutingTable
-from tournant.serving.answering import Answerer
+from tournant.serving.answering import Answered, Answerer
 from tournant.serving.counters import Counters
-from tournant.serving.endpoint import Headers
+from tournant.serving.endpoint import Arm, Endpoint, Headers
 from tournant.serving.fleet import Fleet
 from tournant.serving.loading import Loader
+from tournant.serving.schema import Request
 from tournant.serving.shadows import Shadows
 from tournant.serving.spool import FLUSH_SECONDS, Spool
 
@@ -56,10 +57,22 @@ class Gateway:
 
     async def predict(self, deployment: str, body: bytes, headers: Headers = ()) -> bytes:
         """Give the encoded answer to a request's body (and headers, which may name its entity); raises a TournantError that says what is wrong."""
-        endpoint = self.fleet.endpoints.get(deployment)
-        if endpoint is None:
+        endpoint = self.fleet.endpoints.get(deployment) or self.endpoint(deployment)
+        answered = await self._answerer.answer(endpoint, endpoint.schema.read(body), headers)
+        return self._encode(answered.named())
+
+    async def answer(
+        self, endpoint: Endpoint, request: Request, headers: Headers = (), only: Arm | None = None
+    ) -> Answered:
+        """Answer a request that a protocol has read already; see `Answerer.answer`."""
+        return await self._answerer.answer(endpoint, request, headers, only)
+
+    def endpoint(self, deployment: str) -> Endpoint:
+        """Give a deployment as it is served now; NotFound or Unavailable says why it is not."""
+        found = self.fleet.endpoints.get(deployment)
+        if found is None:
             raise self._absent(deployment)
-        return self._encode(await self._answerer.answer(endpoint, endpoint.schema.read(body), headers))
+        return found
 
     def apply(self, table: RoutingTable) -> None:
         """Follow a new routing table."""
