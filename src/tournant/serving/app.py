@@ -14,7 +14,9 @@ from tournant.errors import Denied, Invalid, NotFound, TournantError
 from tournant.serving.exchange import Call, Face, Reply
 from tournant.serving.failures import Malformed, NotAllowed, TooLarge, error_body, status_of
 from tournant.serving.gateway import Gateway
+from tournant.serving.invocations import Invocations
 from tournant.serving.open_inference_http import OpenInference
+from tournant.serving.openapi import OpenApi
 
 __all__ = ["BODY_LIMIT_BYTES", "App"]
 
@@ -56,7 +58,9 @@ class NamedColumns:
         if call.path == "/health":
             status, told = self._gateway.health()
             return Reply(status, msgspec.json.encode(told))
-        raise NotFound(f"there is nothing at {call.path!r}: POST /predict/DEPLOYMENT or GET /health")
+        raise NotFound(
+            f"there is nothing at {call.path!r}: POST /predict/DEPLOYMENT, GET /health or GET /openapi.json, which lists all"
+        )
 
     def refusal(self, error: TournantError) -> Reply:
         """Say an error with its code and place."""
@@ -72,7 +76,7 @@ class App:
         self._life = life
         self._proof = f"Bearer {token}".encode() if token else b""
         self._named = NamedColumns(gateway)
-        self._faces: tuple[Face, ...] = (OpenInference(gateway),)
+        self._faces: tuple[Face, ...] = (OpenInference(gateway), Invocations(gateway), OpenApi(gateway))
         self._log = structlog.get_logger("tournant.gateway")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

@@ -74,6 +74,11 @@ class Gateway:
             raise self._absent(deployment)
         return found
 
+    def deployments(self) -> list[str]:
+        """Name the deployments there are, ready or not."""
+        table = self.fleet.table
+        return [route.name for route in table.deployments] if table else []
+
     def apply(self, table: RoutingTable) -> None:
         """Follow a new routing table."""
         self.fleet.apply(table)
