@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tournant.errors import Invalid
+
 __all__ = ["VERSION", "Settings"]
 
 VERSION = "0.1.0"  # pyproject.toml reads it here
@@ -27,6 +29,7 @@ class Settings:
     database: str = ""  # empty: SQLite in home
     token: str = ""
     webhooks: tuple[str, ...] = ()
+    access_log: float = 0.0  # the share of requests written to a gateway's access log
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -38,6 +41,7 @@ class Settings:
             "home": environ.get("TOURNANT_HOME", ".tournant"),
             "database": environ.get("TOURNANT_DATABASE", ""),
             "token": environ.get("TOURNANT_TOKEN", ""),
+            "access_log": _share(environ.get("TOURNANT_ACCESS_LOG", "")),
             "webhooks": tuple(filter(None, environ.get("TOURNANT_WEBHOOKS", "").split(","))),
         }
         merged = {**defaults, **given}
@@ -64,3 +68,14 @@ class Settings:
         dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "TOURNANT_TOKEN")
         kept = {name: value for name, value in self.environ.items() if name not in dropped}
         return {**kept, **(extra or {})}
+
+
+def _share(given: str) -> float:
+    """Read a share between 0 and 1; empty is 0."""
+    try:
+        share = float(given or 0)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise Invalid(f"TOURNANT_ACCESS_LOG is {given!r}: expected a share of requests between 0 and 1")
+    return share

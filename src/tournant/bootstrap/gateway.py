@@ -24,15 +24,17 @@ from tournant.config import Settings
 from tournant.errors import Conflict, TournantError, Unavailable
 from tournant.messages.routing import RoutingTable
 from tournant.ports import EnvironmentBuilder
+from tournant.serving.access import AccessLog
 from tournant.serving.app import App
 from tournant.serving.artifacts import ArtifactCache
 from tournant.serving.gateway import Gateway
 from tournant.serving.identity import Identity, claim_identity
 from tournant.serving.link import Link, read_cached_routes
 from tournant.serving.loading import Loader
+from tournant.serving.metrics import Metrics
 from tournant.serving.recording import Recorder
 from tournant.serving.reports import Reports
-from tournant.serving.spool import Spool
+from tournant.serving.spool import FLUSH_SECONDS, Spool
 from tournant.serving.uploads import Uploads
 
 __all__ = ["GatewayProcess", "main", "run_gateway"]
@@ -62,7 +64,9 @@ class GatewayProcess:
             environ=environ,
         )
         spool = Spool(folder / "spool")
-        self.gateway = Gateway(loader, spool, self._wake)
+        self.gateway = Gateway(loader, spool, self._wake, Metrics(folder))
+        self._access = AccessLog(folder / "logs" / "access.ndjson", settings.access_log)
+        self._access_task: asyncio.Task[None] | None = None
         self._recorder = Recorder(folder / "logs" / "recorder.log", settings.environ or environ)
         self._link = Link(
             self._client,
@@ -79,7 +83,7 @@ class GatewayProcess:
                 unsent=folder / "unsent.json",
             ),
         )
-        self.app = App(self.gateway, self, token=settings.token)
+        self.app = App(self.gateway, self, token=settings.token, access=self._access)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
@@ -89,10 +93,15 @@ class GatewayProcess:
         if cached:
             self.gateway.apply(cached)
         self._link.start(cached)
+        if self._access.on:
+            self._access_task = asyncio.create_task(self._write_access_log())
 
     async def stop(self) -> None:
         """Report once more, then end what was started."""
         await asyncio.get_running_loop().run_in_executor(None, self._link.stop)
+        if self._access_task:
+            self._access_task.cancel()
+            self._access.write(self._access.take())
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._recorder.close()
         self._link.close()
@@ -102,6 +111,11 @@ class GatewayProcess:
         assert self._loop
         with contextlib.suppress(RuntimeError):  # the loop has ended: so does the link
             self._loop.call_soon_threadsafe(self.gateway.apply, table)
+
+    async def _write_access_log(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._access.write, self._access.take())
 
     def _wake(self) -> None:
         self._link.wake()

@@ -23,6 +23,7 @@ class ModelRoute(msgspec.Struct, frozen=True, kw_only=True):
     environment: str = ""
     python: str = ""
     lock: str = ""
+    datasets: tuple[str, ...] = ()
 
 
 class RevisionRoute(msgspec.Struct, frozen=True, kw_only=True):

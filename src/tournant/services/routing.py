@@ -108,6 +108,7 @@ def _model_route(uow: UnitOfWork, version: ModelVersion) -> ModelRoute:
         flavor=version.flavor,
         predict=version.predict,
         environment=version.environment,
+        datasets=version.datasets,
     )
     if version.conversion.status in (ConversionStatus.SUCCESSFUL, ConversionStatus.NATIVE):
         return msgspec.structs.replace(described, onnx=version.conversion.digest)

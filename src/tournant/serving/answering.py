@@ -205,6 +205,7 @@ class Answerer:
                     rows.entities[index],
                     rows.event_time,
                     headline(rows.scores[index]),
+                    time.monotonic(),
                 )
             )
 

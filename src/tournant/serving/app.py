@@ -2,32 +2,33 @@
 
 import asyncio
 import hmac
+import os
 import time
-import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
 import structlog
 
-from tournant.errors import Denied, Invalid, NotFound, TournantError
-from tournant.serving.exchange import Call, Face, Reply
-from tournant.serving.failures import Malformed, NotAllowed, TooLarge, error_body, status_of
+from tournant.errors import Denied, NotFound, Overloaded, TournantError, Unavailable
+from tournant.serving.access import AccessLog, request_id, trace_id
+from tournant.serving.body import BODY_LIMIT_BYTES, Message, Receive, read_body
+from tournant.serving.exchange import Call, Face, Reply, allow
+from tournant.serving.failures import error_body, status_of
 from tournant.serving.gateway import Gateway
 from tournant.serving.invocations import Invocations
+from tournant.serving.metrics import CONTENT_TYPE, render
 from tournant.serving.open_inference_http import OpenInference
 from tournant.serving.openapi import OpenApi
 
 __all__ = ["BODY_LIMIT_BYTES", "App"]
 
-BODY_LIMIT_BYTES = 8 << 20
 LINGER_BYTES = 32 << 20
 LINGER_SECONDS = 2.0
 PREDICT = "/predict/"
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 OPEN = ("/health", "/health/live", "/health/ready")  # asked by whoever watches the process, without a token
+RETRY_AFTER = (b"retry-after", b"1")
+Send = Callable[[Message], Awaitable[None]]
 
 
 class Life(Protocol):
@@ -42,25 +43,36 @@ class Life(Protocol):
         ...
 
 
-class NamedColumns:
-    """What is tournant's own: `POST /predict/{deployment}`, whose hot path is `App`'s, and the gateway's health."""
+class Named:
+    """What is tournant's own: `POST /predict/{deployment}`, health and metrics."""
+
+    protocol = "predict"
 
     def __init__(self, gateway: Gateway) -> None:
-        """Tell of `gateway`."""
+        """Answer by `gateway`."""
         self._gateway = gateway
 
     def takes(self, path: str) -> bool:
         """Take what no other protocol does."""
         return bool(path)
 
+    def deployment(self, path: str) -> str:
+        """Name the deployment that a path asks for predictions."""
+        return path[len(PREDICT) :] if path.startswith(PREDICT) else ""
+
     async def answer(self, call: Call) -> Reply:
-        """Answer `GET /health`."""
+        """Answer a call."""
+        if call.path.startswith(PREDICT):
+            allow(call, "POST")
+            return Reply(200, await self._gateway.predict(call.path[len(PREDICT) :], await call.read(), call.headers))
         if call.path == "/health":
             status, told = self._gateway.health()
             return Reply(status, msgspec.json.encode(told))
-        raise NotFound(
-            f"there is nothing at {call.path!r}: POST /predict/DEPLOYMENT, GET /health or GET /openapi.json, which lists all"
-        )
+        if call.path == "/metrics":
+            allow(call, "GET")
+            return Reply(200, render(self._gateway.samples()), ((b"content-type", CONTENT_TYPE),))
+        there = "POST /predict/DEPLOYMENT, GET /health, GET /metrics or GET /openapi.json, which lists what predicts"
+        raise NotFound(f"there is nothing at {call.path!r}: {there}")
 
     def refusal(self, error: TournantError) -> Reply:
         """Say an error with its code and place."""
@@ -68,15 +80,19 @@ class NamedColumns:
 
 
 class App:
-    """Routes requests to a gateway, and nothing else: what happens to them is `Gateway.predict`'s."""
+    """Finds the protocol a request speaks, and knows what they have in common: tokens, ids, limits, metrics, errors."""
 
-    def __init__(self, gateway: Gateway, life: Life | None = None, *, token: str = "") -> None:
+    def __init__(
+        self, gateway: Gateway, life: Life | None = None, *, token: str = "", access: AccessLog | None = None
+    ) -> None:
         """Serve `gateway`, to whoever sends `token` if there is one; `life` starts and stops what works beside it."""
         self._gateway = gateway
+        self._metrics = gateway.metrics
         self._life = life
         self._proof = f"Bearer {token}".encode() if token else b""
-        self._named = NamedColumns(gateway)
+        self._named: Face = Named(gateway)
         self._faces: tuple[Face, ...] = (OpenInference(gateway), Invocations(gateway), OpenApi(gateway))
+        self._access = access or AccessLog(None, 0)
         self._log = structlog.get_logger("tournant.gateway")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -87,29 +103,40 @@ class App:
             await self._lifespan(receive, send)
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
         path: str = scope["path"]
-        face: Face = self._named
+        headers = scope["headers"]
+        face = self._named
+        if not path.startswith(PREDICT):
+            face = next((one for one in self._faces if one.takes(path)), face)
+        error = ""
         try:
-            if path.startswith(PREDICT):
-                _allow(scope, "POST")
-                if self._proof:
-                    _demand(scope, self._proof)
-                body = await _read(scope, receive)
-                reply = Reply(200, await self._gateway.predict(path[len(PREDICT) :], body, scope["headers"]))
-            else:
-                face = next((one for one in self._faces if one.takes(path)), face)
-                if self._proof and not path.endswith(OPEN):
-                    _demand(scope, self._proof)
-                reply = await face.answer(Call(scope["method"], path, scope["headers"], lambda: _read(scope, receive)))
+            if self._proof and not path.endswith(OPEN):
+                _demand(headers, self._proof)
+            reply = await face.answer(Call(scope["method"], path, headers, lambda: read_body(headers, receive)))
         except TournantError as exc:
-            await _refuse(face.refusal(exc), receive, send)
-            return
+            error, reply = exc.code, _refusal(face, exc)
         except Exception as exc:
             self._log.exception("request failed", path=path)
             fault = TournantError(f"the gateway has a fault ({type(exc).__name__}); see its log")
-            await _refuse(face.refusal(fault), receive, send)
-            return
-        await _respond(send, reply)
+            error, reply = fault.code, _refusal(face, fault)
+        seconds = time.perf_counter() - started
+        identity = _identity(headers)
+        await _respond(send, receive, reply, identity)
+        self._note(face, scope, reply.status, seconds, identity, error)
+
+    def _note(self, face: Face, scope: Message, status: int, seconds: float, identity: bytes, error: str) -> None:
+        path = scope["path"]
+        deployment = face.deployment(path)
+        if deployment:
+            known = deployment if deployment in self._gateway.fleet.endpoints else ""
+            self._metrics.answered(known, face.protocol, status, seconds)
+            if error:
+                self._metrics.failed(known, face.protocol, error)
+        if self._access.on:
+            trace = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+            told = (scope["method"], path, status, seconds, identity.decode(), trace_id(trace), error)
+            self._access.note(*told)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -129,19 +156,34 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _respond(send: Send, reply: Reply) -> None:
-    headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+def _identity(headers: Any) -> bytes:
+    """Give the request's id: its client's, or a new one."""
+    for name, value in headers:
+        if name == b"x-request-id":
+            return request_id(value) or os.urandom(8).hex().encode()
+    return os.urandom(8).hex().encode()
 
 
-async def _refuse(reply: Reply, receive: Receive, send: Send) -> None:
-    if reply.status != 413:
-        await _respond(send, reply)
+def _refusal(face: Face, error: TournantError) -> Reply:
+    reply = face.refusal(error)
+    if isinstance(error, Overloaded | Unavailable):
+        return reply._replace(headers=(*reply.headers, RETRY_AFTER))
+    return reply
+
+
+async def _respond(send: Send, receive: Receive, reply: Reply, identity: bytes) -> None:
+    headers = [
+        *reply.headers,
+        (b"content-length", str(len(reply.body)).encode()),
+        (b"x-request-id", identity),
+    ]
+    if reply.status not in (408, 413):
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
         return
     # The rest of the body is on its way. Closing at once would reset the connection under the answer, so the client is
     # told first, and what still comes is thrown away for a moment.
-    headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode()), (b"connection", b"close")]
+    headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body, "more_body": True})
     await _discard(receive)
@@ -161,63 +203,9 @@ async def _discard(receive: Receive) -> None:
         return
 
 
-async def _read(scope: Message, receive: Receive) -> bytes:
-    encoding = b""
-    for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > BODY_LIMIT_BYTES:
-            raise _too_large(int(value))
-        if name == b"content-encoding":
-            encoding = value
-    body = await _whole(receive)
-    return _unpacked(body, encoding.strip().lower()) if encoding else body
-
-
-async def _whole(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts, size = [body], len(body)
-    while message.get("more_body"):
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > BODY_LIMIT_BYTES:
-            raise _too_large(size)
-    return b"".join(parts)
-
-
-def _unpacked(body: bytes, encoding: bytes) -> bytes:
-    if encoding == b"identity":
-        return body
-    if encoding not in (b"gzip", b"deflate"):
-        raise Invalid(f"the body's Content-Encoding is {encoding.decode('latin-1')[:40]!r}: expected gzip or deflate")
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # finds out by itself which of the two it is
-    try:
-        plain = unpacker.decompress(body, BODY_LIMIT_BYTES + 1)
-    except zlib.error as exc:
-        raise Malformed(f"the body cannot be unpacked as {encoding.decode()}: {exc}") from exc
-    if len(plain) > BODY_LIMIT_BYTES:
-        raise _too_large(len(plain))
-    if not unpacker.eof:
-        raise Malformed(f"the body ends before its {encoding.decode()} stream does")
-    return plain
-
-
-def _too_large(size_bytes: int) -> TooLarge:
-    megabytes = size_bytes / (1 << 20)
-    limit = BODY_LIMIT_BYTES >> 20
-    return TooLarge(f"the body has {megabytes:.1f} MB or more, and one request may have {limit} MB: send it in parts")
-
-
-def _demand(scope: Message, proof: bytes) -> None:
-    given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+def _demand(headers: Any, proof: bytes) -> None:
+    given = next((value for name, value in headers if name == b"authorization"), b"")
     if not hmac.compare_digest(given, proof):
         raise Denied(
             "a token is needed: send it as 'Authorization: Bearer …'; it is in the file token of the home folder"
         )
-
-
-def _allow(scope: Message, method: str) -> None:
-    if scope["method"] != method:
-        raise NotAllowed(f"{scope['method']} {scope['path']} is not possible: use {method}")

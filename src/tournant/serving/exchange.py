@@ -30,7 +30,13 @@ class Reply(NamedTuple):
 
 
 class Face(Protocol):
-    """One protocol over HTTP."""
+    """One protocol over HTTP; `protocol` is its name in metrics."""
+
+    protocol: str
+
+    def deployment(self, path: str) -> str:
+        """Name the deployment that a path asks for predictions; empty if it asks for something else."""
+        ...
 
     def takes(self, path: str) -> bool:
         """Tell whether a path is this protocol's."""

@@ -32,6 +32,8 @@ _WORDS = {"true": True, "false": False, "1": True, "0": False}
 class Invocations:
     """What a client of `mlflow models serve` sends, and gets."""
 
+    protocol = "invocations"
+
     def __init__(self, gateway: Gateway) -> None:
         """Answer by `gateway`."""
         self._gateway = gateway
@@ -40,6 +42,13 @@ class Invocations:
     def takes(self, path: str) -> bool:
         """Tell whether a path is this protocol's."""
         return path == ALONE or (path.startswith(PREFIX) and path.endswith(SUFFIX))
+
+    def deployment(self, path: str) -> str:
+        """Name the deployment that a path asks for predictions."""
+        names = self._gateway.deployments() if path == ALONE else []
+        return (
+            (names[0] if len(names) == 1 else "") if path == ALONE else path.removeprefix(PREFIX).removesuffix(SUFFIX)
+        )
 
     async def answer(self, call: Call) -> Reply:
         """Answer a call."""

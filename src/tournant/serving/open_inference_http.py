@@ -64,6 +64,8 @@ class _Infer(msgspec.Struct):
 class OpenInference:
     """Everything under `/v2`."""
 
+    protocol = "open_inference"
+
     def __init__(self, gateway: Gateway) -> None:
         """Answer by `gateway`."""
         self._gateway = gateway
@@ -73,6 +75,10 @@ class OpenInference:
     def takes(self, path: str) -> bool:
         """Tell whether a path is this protocol's."""
         return path == PREFIX or path.startswith(PREFIX + "/")
+
+    def deployment(self, path: str) -> str:
+        """Name the deployment that a path asks for predictions."""
+        return path.split("/")[3] if path.endswith("/infer") and path.count("/") > 3 else ""
 
     async def answer(self, call: Call) -> Reply:
         """Answer a call."""

@@ -35,6 +35,8 @@ _EXTRAS = {
 class OpenApi:
     """`GET /openapi.json` for all deployments, `GET /deployments/{deployment}/openapi.json` for one."""
 
+    protocol = "openapi"
+
     def __init__(self, gateway: Gateway) -> None:
         """Tell of `gateway`."""
         self._gateway = gateway
@@ -42,6 +44,10 @@ class OpenApi:
     def takes(self, path: str) -> bool:
         """Tell whether a path is one of these."""
         return path == ALL or (path.startswith(PREFIX) and path.endswith(SUFFIX))
+
+    def deployment(self, _path: str) -> str:
+        """Nothing here predicts."""
+        return ""
 
     async def answer(self, call: Call) -> Reply:
         """Answer a call."""

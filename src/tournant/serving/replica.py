@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tournant.errors import TournantError
+from tournant.serving.batch_cost import BatchCost
 from tournant.serving.failures import ModelFailed, WorkerLost
+from tournant.serving.metrics import BATCH_BOUNDS, Histogram, Sample
 from tournant.serving.outputs import Score
 from tournant.serving.schema import Values
 from tournant.serving.worker_process import WorkerModel, WorkerProcess, columns_of
@@ -48,6 +50,9 @@ class Replica:
         self._arrived = asyncio.Event()
         self._worker: WorkerProcess | None = None
         self._runner: asyncio.Task[None] | None = None
+        self._batches = Histogram(BATCH_BOUNDS)
+        self._cost = BatchCost()
+        self._queued_rows = 0
         self.restarts = 0
 
     @property
@@ -64,8 +69,19 @@ class Replica:
         """Queue rows and wait for their scores."""
         job = _Job(rows, asyncio.get_running_loop().create_future())
         self._queue.append(job)
+        self._queued_rows += len(rows)
         self._arrived.set()
         return await job.answer
+
+    def wait_seconds(self) -> float:
+        """Estimate what the rows that are queued add to the wait."""
+        return self._queued_rows * self._cost.row_seconds
+
+    def samples(self, revision: str) -> Iterator[Sample]:
+        """Give its queue, its batches and its restarts."""
+        yield Sample.one("tournant_queue_rows", self._queued_rows, revision=revision)
+        yield Sample.one("tournant_worker_restarts_total", self.restarts, revision=revision)
+        yield from self._batches.samples("tournant_batch_rows", revision=revision)
 
     async def close(self) -> None:
         """End the worker; what is still queued fails."""
@@ -100,6 +116,7 @@ class Replica:
         rows = 0
         while self._queue and (not batch or rows + len(self._queue[0].rows) <= BATCH_ROWS):
             job = self._queue.popleft()
+            self._queued_rows -= len(job.rows)
             if not job.answer.done():
                 batch.append(job)
                 rows += len(job.rows)
@@ -121,10 +138,19 @@ class Replica:
                     await self._serve([job])
                 else:
                     self._queue.append(job)
+                    self._queued_rows += len(job.rows)
         else:
             _spread(batch, scores)
 
     async def _ask(self, rows: list[Values]) -> Sequence[Score]:
+        assert self._worker
+        self._batches.note(len(rows))
+        began = time.monotonic()
+        scores = await self._exchange(rows)
+        self._cost.note(len(rows), time.monotonic() - began)
+        return scores
+
+    async def _exchange(self, rows: list[Values]) -> Sequence[Score]:
         assert self._worker
         try:
             async with asyncio.timeout(self._hang_seconds + 0.01 * len(rows)):
@@ -142,6 +168,7 @@ class Replica:
                 _fail(job, cause)
             else:
                 self._queue.appendleft(job)
+                self._queued_rows += len(job.rows)
         self._arrived.set()
 
     async def _restart(self) -> None:
