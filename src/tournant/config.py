@@ -26,6 +26,7 @@ class Settings:
     port: int = 5000
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8080
+    grpc_port: int | None = None  # None: no gRPC; 0: a free one
     database: str = ""  # empty: SQLite in home
     token: str = ""
     webhooks: tuple[str, ...] = ()

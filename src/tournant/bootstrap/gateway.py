@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import structlog
@@ -21,7 +21,7 @@ from tournant.adapters.environments.uv import UvEnvironments
 from tournant.bootstrap.home import ensure_token
 from tournant.bootstrap.parent import die_with_parent
 from tournant.config import Settings
-from tournant.errors import Conflict, TournantError, Unavailable
+from tournant.errors import Conflict, Invalid, TournantError, Unavailable
 from tournant.messages.routing import RoutingTable
 from tournant.ports import EnvironmentBuilder
 from tournant.serving.access import AccessLog
@@ -36,6 +36,9 @@ from tournant.serving.recording import Recorder
 from tournant.serving.reports import Reports
 from tournant.serving.spool import FLUSH_SECONDS, Spool
 from tournant.serving.uploads import Uploads
+
+if TYPE_CHECKING:  # it needs an extra
+    from tournant.serving.open_inference_grpc import GrpcServer
 
 __all__ = ["GatewayProcess", "main", "run_gateway"]
 
@@ -84,7 +87,13 @@ class GatewayProcess:
             ),
         )
         self.app = App(self.gateway, self, token=settings.token, access=self._access)
+        self._grpc = _grpc_server(self.gateway, settings)
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def grpc_port(self) -> int:
+        """The port that gRPC listens on; 0 while it does not."""
+        return self._grpc.port if self._grpc else 0
 
     async def start(self) -> None:
         """Serve by the cached routes, and start to follow the control plane."""
@@ -92,12 +101,16 @@ class GatewayProcess:
         cached = read_cached_routes(self._cache)
         if cached:
             self.gateway.apply(cached)
+        if self._grpc:
+            await self._grpc.start()
         self._link.start(cached)
         if self._access.on:
             self._access_task = asyncio.create_task(self._write_access_log())
 
     async def stop(self) -> None:
         """Report once more, then end what was started."""
+        if self._grpc:
+            await self._grpc.stop()
         await asyncio.get_running_loop().run_in_executor(None, self._link.stop)
         if self._access_task:
             self._access_task.cancel()
@@ -156,12 +169,15 @@ def main() -> None:
     parser.add_argument("--control-url", required=True, help="where the control plane answers")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
+    parser.add_argument("--grpc-port", type=int, help="listen for gRPC too; 0 takes a free one")
     given = parser.parse_args()
     _log_to_stderr()
     for asked in (signal.SIGTERM, signal.SIGINT):  # uvicorn stops gracefully first, then raises the signal again
         signal.signal(asked, lambda *_: sys.exit(0))
     try:
-        settings = Settings.load(home=given.home, gateway_host=given.host, gateway_port=given.port)
+        settings = Settings.load(
+            home=given.home, gateway_host=given.host, gateway_port=given.port, grpc_port=given.grpc_port
+        )
         die_with_parent(settings.environ)
         run_gateway(ensure_token(settings), given.control_url)
     except TournantError as exc:
@@ -179,6 +195,17 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise Conflict(f"the gateway cannot listen on {host}:{port} ({exc.strerror}). Choose another: --port") from exc
     return bound
+
+
+def _grpc_server(gateway: Gateway, settings: Settings) -> "GrpcServer | None":
+    if settings.grpc_port is None:
+        return None
+    try:
+        from tournant.serving.open_inference_grpc import GrpcServer
+    except ImportError as exc:
+        raise Invalid(f"gRPC needs the extra grpc ({exc.name} is missing): pip install 'tournant[grpc]'") from exc
+    host = f"[{settings.gateway_host}]" if ":" in settings.gateway_host else settings.gateway_host
+    return GrpcServer(gateway, f"{host}:{settings.grpc_port}", token=settings.token)
 
 
 def _client(control_url: str, token: str) -> httpx.Client:

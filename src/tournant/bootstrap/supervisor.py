@@ -49,6 +49,7 @@ class Supervisor:
         self._say = say
         self._stopping = threading.Event()
         s = self.settings
+        grpc = () if s.grpc_port is None else ("--grpc-port", str(s.grpc_port))
         common = ("--home", str(s.home), "--host", s.host, "--port", str(s.port))
         database = ("--database", s.database) if s.database else ()
         self._children = [
@@ -57,7 +58,15 @@ class Supervisor:
                 "gateway",
                 (
                     *(sys.executable, "-m", "tournant.bootstrap.gateway", "--home", str(s.home)),
-                    *("--host", s.gateway_host, "--port", str(s.gateway_port), "--control-url", self.control_url),
+                    *(
+                        "--host",
+                        s.gateway_host,
+                        "--port",
+                        str(s.gateway_port),
+                        "--control-url",
+                        self.control_url,
+                        *grpc,
+                    ),
                 ),
             ),
         ]
