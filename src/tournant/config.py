@@ -26,6 +26,8 @@ class Settings:
     port: int = 5000
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8080
+    gateways: int = 1  # processes that share the gateway's port
+    workers: int = 1  # processes of each revision that is not converted, in each gateway
     grpc_port: int | None = None  # None: no gRPC; 0: a free one
     database: str = ""  # empty: SQLite in home
     token: str = ""

@@ -44,14 +44,24 @@ __all__ = ["GatewayProcess", "main", "run_gateway"]
 
 T = TypeVar("T")
 GRACE_SECONDS = 3
+READY_SECONDS = 20.0
 LOOP_SECONDS = 30.0  # how long the event loop may take for what the link asks of it; a drain of shadows is the longest
 
 
 class GatewayProcess:
     """All of one gateway process but its socket: starts with the application, and ends with it."""
 
-    def __init__(self, settings: Settings, control_url: str, url: str, environments: EnvironmentBuilder) -> None:
-        """Serve what the control plane at `control_url` says; others reach this gateway at `url`."""
+    def __init__(
+        self,
+        settings: Settings,
+        control_url: str,
+        url: str,
+        environments: EnvironmentBuilder,
+        *,
+        share_port: bool = False,
+    ) -> None:
+        """Serve what the control plane at `control_url` says; others reach this gateway at `url`, maybe one of several there."""
+        self._share_port = share_port
         self._url = url
         self._identity: Identity = claim_identity(settings.home / "gateway")
         folder = self._identity.folder
@@ -65,6 +75,7 @@ class GatewayProcess:
             threads=self._threads,
             logs=folder / "logs",
             environ=environ,
+            workers=settings.workers,
         )
         spool = Spool(folder / "spool")
         self.gateway = Gateway(loader, spool, self._wake, Metrics(folder))
@@ -87,7 +98,7 @@ class GatewayProcess:
             ),
         )
         self.app = App(self.gateway, self, token=settings.token, access=self._access)
-        self._grpc = _grpc_server(self.gateway, settings)
+        self._grpc = _grpc_server(self.gateway, settings, share_port=share_port)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -104,6 +115,8 @@ class GatewayProcess:
         if self._grpc:
             await self._grpc.start()
         self._link.start(cached)
+        if self._share_port:  # others answer there already: whoever comes to this one must not wait for its models
+            await self.gateway.wait_ready(READY_SECONDS)
         if self._access.on:
             self._access_task = asyncio.create_task(self._write_access_log())
 
@@ -141,11 +154,13 @@ class GatewayProcess:
             raise Unavailable("the gateway's event loop is busy or has ended") from exc
 
 
-def run_gateway(settings: Settings, control_url: str) -> None:
-    """Serve predictions until SIGTERM or SIGINT; Conflict if the port is in use."""
-    bound = _bind(settings.gateway_host, settings.gateway_port)
+def run_gateway(settings: Settings, control_url: str, *, share_port: bool = False) -> None:
+    """Serve predictions until SIGTERM or SIGINT; Conflict if the port is in use, but by one that shares it too."""
+    bound = _bind(settings.gateway_host, settings.gateway_port, share=share_port)
     host, port = bound.getsockname()[:2]
-    process = GatewayProcess(settings, control_url, f"http://{_reachable(host)}:{port}", UvEnvironments(settings))
+    process = GatewayProcess(
+        settings, control_url, f"http://{_reachable(host)}:{port}", UvEnvironments(settings), share_port=share_port
+    )
     config = uvicorn.Config(
         process.app,
         loop="uvloop",
@@ -170,6 +185,8 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
     parser.add_argument("--grpc-port", type=int, help="listen for gRPC too; 0 takes a free one")
+    parser.add_argument("--workers", type=int, default=1, help="processes of each revision that is not converted")
+    parser.add_argument("--share-port", action="store_true", help="let other gateways of this home listen there too")
     given = parser.parse_args()
     _log_to_stderr()
     for asked in (signal.SIGTERM, signal.SIGINT):  # uvicorn stops gracefully first, then raises the signal again
@@ -179,16 +196,18 @@ def main() -> None:
             home=given.home, gateway_host=given.host, gateway_port=given.port, grpc_port=given.grpc_port
         )
         die_with_parent(settings.environ)
-        run_gateway(ensure_token(settings), given.control_url)
+        run_gateway(ensure_token(settings), given.control_url, share_port=given.share_port)
     except TournantError as exc:
         print(f"tournant gateway: {exc.message}", file=sys.stderr)  # noqa: T201 - talk goes to stderr
         raise SystemExit(2) from exc
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, *, share: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if share:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         bound.bind((host, port))
     except OSError as exc:
@@ -197,7 +216,7 @@ def _bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _grpc_server(gateway: Gateway, settings: Settings) -> "GrpcServer | None":
+def _grpc_server(gateway: Gateway, settings: Settings, *, share_port: bool) -> "GrpcServer | None":
     if settings.grpc_port is None:
         return None
     try:
@@ -205,7 +224,7 @@ def _grpc_server(gateway: Gateway, settings: Settings) -> "GrpcServer | None":
     except ImportError as exc:
         raise Invalid(f"gRPC needs the extra grpc ({exc.name} is missing): pip install 'tournant[grpc]'") from exc
     host = f"[{settings.gateway_host}]" if ":" in settings.gateway_host else settings.gateway_host
-    return GrpcServer(gateway, f"{host}:{settings.grpc_port}", token=settings.token)
+    return GrpcServer(gateway, f"{host}:{settings.grpc_port}", token=settings.token, share_port=share_port)
 
 
 def _client(control_url: str, token: str) -> httpx.Client:

@@ -156,6 +156,12 @@ class Gateway:
             "failed": failed,
         }
 
+    async def wait_ready(self, timeout_seconds: float) -> None:
+        """Return once every stable that can be loaded is, or after `timeout_seconds`."""
+        deadline = time.monotonic() + timeout_seconds
+        while self.health()[0] != 200 and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+
     async def close(self) -> None:
         """Write what is in memory and end every worker."""
         self._load.stop()

@@ -32,6 +32,7 @@ _FAMILIES: Mapping[str, tuple[str, str]] = {
     "tournant_model_seconds": ("histogram", "A model's own time for one row, its queue included."),
     "tournant_batch_rows": ("histogram", "Rows that went to a worker together."),
     "tournant_queue_rows": ("gauge", "Rows that wait for a worker."),
+    "tournant_workers": ("gauge", "Worker processes that serve."),
     "tournant_worker_restarts_total": ("counter", "Workers started again."),
     "tournant_shadow_queue_rows": ("gauge", "Rows that wait for a shadow."),
     "tournant_shadow_lag_seconds": ("gauge", "How long the first of them has waited."),
