@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from contextlib import closing
 
 import pytest
@@ -107,6 +108,7 @@ def test_gateways_share_a_port_a_table_and_their_metrics(tournant, models, ask, 
     gateways = [folder for folder in (tournant.home / "gateway").iterdir() if folder.is_dir()]
     assert len(gateways) == 2
     wait(lambda: counted(ask(f"{tournant.gateway_url}/metrics")[1]) == 60)
+    time.sleep(1.2)  # each process writes its counts every second: those since are lost when it is killed
     os.kill(second, signal.SIGKILL)
     wait(lambda: tournant.record["gateway_pids"][1] != second)
     assert {predict()[0] for _ in range(100)} == {200}

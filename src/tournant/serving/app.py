@@ -14,7 +14,7 @@ from tournant.errors import Denied, NotFound, Overloaded, TournantError, Unavail
 from tournant.serving.access import AccessLog, request_id, trace_id
 from tournant.serving.body import BODY_LIMIT_BYTES, Message, Receive, read_body
 from tournant.serving.exchange import Call, Face, Reply, allow
-from tournant.serving.failures import error_body, status_of
+from tournant.serving.failures import WorkerLost, error_body, status_of
 from tournant.serving.gateway import Gateway
 from tournant.serving.invocations import Invocations
 from tournant.serving.metrics import CONTENT_TYPE, render
@@ -166,7 +166,7 @@ def _identity(headers: Any) -> bytes:
 
 def _refusal(face: Face, error: TournantError) -> Reply:
     reply = face.refusal(error)
-    if isinstance(error, Overloaded | Unavailable):
+    if isinstance(error, Overloaded | Unavailable | WorkerLost):
         return reply._replace(headers=(*reply.headers, RETRY_AFTER))
     return reply
 

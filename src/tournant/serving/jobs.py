@@ -64,7 +64,7 @@ class JobQueue:
         """Take in how long a batch took."""
         self.batches.note(rows)
         self.cost.note(rows, seconds)
-        self.patience.note(seconds)
+        self.patience.note(rows, seconds)
 
     def give_back(self, batch: Iterable[Job], cause: WorkerLost) -> None:
         """Put what a lost worker had in front again; what was lost before fails."""
