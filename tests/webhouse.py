@@ -90,7 +90,10 @@ def _deployment(plan: Plan) -> list[object]:
         slo_p99_ms=100.0,
         labels=LabelConfig(column="label", delay_seconds=DAY),
         rollout=RolloutStrategy(
-            canary_percents=(5.0, 25.0, 50.0), hold_seconds=DAY, minimum_labels=1500, automatic=plan.name != "churn"
+            canary_percents=(5.0, 25.0, 50.0),
+            hold_seconds=DAY,
+            minimum_labels=1500,
+            approval="steps" if plan.name == "churn" else "none",
         ),
         monitors=MonitorConfig(window=7),
         retraining=RetrainingPolicy(dataset=plan.name, triggers=("performance", "drift")) if plan.labels else None,

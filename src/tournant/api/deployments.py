@@ -81,6 +81,12 @@ class SteerRollout(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class PromoteRollout(SteerRollout, frozen=True, kw_only=True):
+    """Which rollout to move on, and why; `force` makes it stable at once, whatever its gates and freezes say."""
+
+    force: bool = False
+
+
 class GivenLabel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A label for a prediction, named by its id or by your own key."""
 
@@ -163,9 +169,9 @@ def get_rollout(ctx: Context, request: ById) -> RolloutDetails:
     return RolloutDetails(rollout=rollout, decisions=decisions)
 
 
-def promote_rollout(ctx: Context, request: SteerRollout) -> Rollout:
+def promote_rollout(ctx: Context, request: PromoteRollout) -> Rollout:
     """Move a rollout to its next step by hand."""
-    return rollouts.promote_rollout(ctx, request.id, reason=request.reason)
+    return rollouts.promote_rollout(ctx, request.id, reason=request.reason, force=request.force)
 
 
 def pause_rollout(ctx: Context, request: SteerRollout) -> Rollout:
@@ -249,6 +255,14 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         response=RolloutDetails,
         handler=get_rollout,
     ),
+    Operation(
+        name="rollouts.promote",
+        method="POST",
+        path="/rollouts/{id}/promote",
+        request=PromoteRollout,
+        response=Rollout,
+        handler=promote_rollout,
+    ),
     *(
         Operation(
             name=f"rollouts.{verb}",
@@ -258,12 +272,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             response=Rollout,
             handler=handler,
         )
-        for verb, handler in (
-            ("promote", promote_rollout),
-            ("pause", pause_rollout),
-            ("resume", resume_rollout),
-            ("abort", abort_rollout),
-        )
+        for verb, handler in (("pause", pause_rollout), ("resume", resume_rollout), ("abort", abort_rollout))
     ),
     Operation(
         name="labels.add", method="POST", path="/labels", request=AddLabels, response=LabelsAdded, handler=add_labels

@@ -47,7 +47,7 @@ class MonitorConfig:
     """What is watched, and how often a false alarm is acceptable.
 
     `unit` is the unit of evidence (`hour` or `day`); `window` the current window's length in units; `metric` one of
-    `log_loss`, `brier`, `squared_error`, `absolute_error`; `average_run_length` the expected units between false
+    `log_loss`, `brier`, `error_rate`, `squared_error`, `absolute_error`; `average_run_length` the expected units between false
     performance alerts; `drift_alpha` the false discovery rate over columns; `drift_psi` the effect-size floor.
     """
 

@@ -3,7 +3,12 @@
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from tournant.domain.freeze import FreezeWindow
+
 __all__ = [
+    "APPROVALS",
+    "EVIDENCE",
+    "CostModel",
     "Gate",
     "GateVerdict",
     "Observation",
@@ -16,6 +21,10 @@ __all__ = [
     "end",
     "split_of",
 ]
+
+
+EVIDENCE = ("unit", "row")
+APPROVALS = ("none", "promotion", "steps")
 
 
 class Phase(StrEnum):
@@ -46,12 +55,28 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CostModel:
+    """What wrong decisions cost: predictions from `threshold` on are acted on. `max_increase` is the allowed increase a request."""
+
+    false_positive: float = 1.0
+    false_negative: float = 1.0
+    threshold: float = 0.5
+    max_increase: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutStrategy:
     """How a candidate becomes stable.
 
     `canary_percents` are the canary steps' weights. A step is held for `hold_seconds` of business time and until
     `minimum_requests` of the candidate (and, when labels are judged, `minimum_labels` pairs) are seen; after
     `limit_seconds` in one step without a verdict the rollout is inconclusive. Limits are on candidate minus stable.
+    A canary of 100 % is blue/green: the switch is whole, stable stays loaded and answers what the candidate does not.
+
+    Labels are judged by the deployment's unit of evidence; with `evidence` "row", by rows, which is right where these do not
+    depend on each other. `slices` names input columns: where one value's loss is worse, that alone stops the candidate.
+    `approval` says what waits for `promote` by hand: "none", "promotion" (to stable), or "steps" (each rise of its share).
+    In a `freeze` window no share rises; whatever fails is still rolled back.
     """
 
     shadow: bool = True
@@ -67,7 +92,11 @@ class RolloutStrategy:
     max_score_shift: float = 0.25
     warmup_requests: int = 50
     strict: bool = False  # True: a gate succeeds only once its whole interval is within its limit
-    automatic: bool = True  # False: each promotion to a higher weight waits for `promote`
+    evidence: str = "unit"
+    slices: tuple[str, ...] = ()
+    costs: CostModel | None = None
+    approval: str = "none"
+    freeze: tuple[FreezeWindow, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse weights that are no shares, or that would move users back to stable, and levels that say nothing."""
@@ -76,6 +105,9 @@ class RolloutStrategy:
             raise ValueError(f"canary weights are percents that rise from step to step, not {list(weights)}")
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha is a probability between 0 and 1, not {self.alpha}")
+        for name, options in (("evidence", EVIDENCE), ("approval", APPROVALS)):
+            if getattr(self, name) not in options:
+                raise ValueError(f"{name} is one of {', '.join(options)}, not {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +156,7 @@ class Rollout:
     step_started_at: float
     ended_at: float | None = None
     paused: bool = False
+    waits: bool = False  # for an approval by hand
     gates: tuple[Gate, ...] = ()
     reason: str = ""
     actor: str = ""
@@ -193,7 +226,9 @@ def advance(rollout: Rollout, *, now: float) -> Rollout:
     ['pending', 'warming', 'shadow', 'canary', 'promoted']
     """
     phase, step = _next_step(rollout)
-    moved = replace(rollout, phase=phase, step=step, epoch=rollout.epoch + 1, step_started_at=now, gates=())
+    moved = replace(
+        rollout, phase=phase, step=step, epoch=rollout.epoch + 1, step_started_at=now, waits=False, gates=()
+    )
     return replace(moved, ended_at=now, paused=False, gates=rollout.gates) if phase.final else moved
 
 
@@ -223,4 +258,6 @@ def split_of(strategy: RolloutStrategy, epoch: int) -> tuple[Phase, float]:
 
 def end(rollout: Rollout, phase: Phase, *, now: float, reason: str) -> Rollout:
     """Give the rollout ended without promotion: all traffic is on stable from here on."""
-    return replace(rollout, phase=phase, epoch=rollout.epoch + 1, ended_at=now, paused=False, reason=reason)
+    return replace(
+        rollout, phase=phase, epoch=rollout.epoch + 1, ended_at=now, paused=False, waits=False, reason=reason
+    )

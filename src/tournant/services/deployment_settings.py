@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig
+from tournant.domain.freeze import FreezeWindow
 from tournant.domain.pipeline import ModelSpec
 from tournant.domain.retraining import RetrainingPolicy
-from tournant.domain.rollout import RolloutStrategy
+from tournant.domain.rollout import CostModel, RolloutStrategy
 from tournant.services.yaml_document import Document, Problem, suggest
 
 __all__ = ["read_deployment", "seconds_of"]
@@ -31,8 +32,12 @@ _ROLLOUT = {
     "max_score_shift": "max_score_shift",
     "warmup_requests": "warmup_requests",
     "strict": "strict",
-    "automatic": "automatic",
+    "evidence": "evidence",
+    "slices": "slices",
+    "approval": "approval",
 }
+_COSTS = {name: name for name in ("false_positive", "false_negative", "threshold", "max_increase")}
+_FREEZE = {"from": "start", "until": "end", "zone": "zone", "reason": "reason"}
 _MONITORS = {
     name: name
     for name in (
@@ -76,9 +81,10 @@ def read_deployment(
     if model and model.label:
         labels.setdefault("column", model.label)
     try:
-        rollout = RolloutStrategy(**_fields(given.get("rollout"), _ROLLOUT, RolloutStrategy()))
+        rollout = _strategy(given.get("rollout") or {})
     except ValueError as exc:
-        problems.append(Problem(document.line(*place, "rollout", "canary"), f"deployments.{name}.rollout: {exc}"))
+        part = "freeze" if "freeze window" in str(exc) else "alpha" if "alpha" in str(exc) else "canary"
+        problems.append(Problem(document.line(*place, "rollout", part), f"deployments.{name}.rollout: {exc}"))
         rollout = RolloutStrategy()
     retraining, found = _retraining(document, name, given, data)
     slo = given.get("slo") or {}
@@ -91,6 +97,16 @@ def read_deployment(
         retraining=retraining,
     )
     return config, [*problems, *found]
+
+
+def _strategy(section: Section) -> RolloutStrategy:
+    fields = _fields(section, _ROLLOUT, RolloutStrategy())
+    if section.get("costs") is not None:
+        fields["costs"] = CostModel(**_fields(section["costs"], _COSTS, CostModel()))
+    if section.get("freeze"):
+        windows = [{_FREEZE[key]: str(value) for key, value in window.items()} for window in section["freeze"]]
+        fields["freeze"] = tuple(FreezeWindow(**window) for window in windows)
+    return RolloutStrategy(**fields)
 
 
 def _retraining(

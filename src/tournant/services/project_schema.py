@@ -6,9 +6,10 @@
 from collections.abc import Mapping
 
 from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig
+from tournant.domain.performance import METRICS
 from tournant.domain.pipeline import ModelSpec, Step
 from tournant.domain.retraining import RetrainingPolicy
-from tournant.domain.rollout import RolloutStrategy
+from tournant.domain.rollout import APPROVALS, EVIDENCE, CostModel, RolloutStrategy
 
 __all__ = ["project_schema"]
 
@@ -16,7 +17,7 @@ Schema = dict[str, object]
 
 _DURATION = r"^\d+(\.\d+)?(ms|s|m|h|d|w)$"
 _MODEL, _DEPLOYMENT, _LABELS, _MONITORS = ModelSpec(name=""), DeploymentConfig(), LabelConfig(), MonitorConfig()
-_ROLLOUT, _RETRAINING = RolloutStrategy(), RetrainingPolicy(dataset="")
+_ROLLOUT, _COSTS, _RETRAINING = RolloutStrategy(), CostModel(), RetrainingPolicy(dataset="")
 
 
 def project_schema() -> Schema:
@@ -137,13 +138,45 @@ def _rollout() -> Schema:
         max_score_shift=_number("Allowed difference of the mean score", default=s.max_score_shift),
         warmup_requests=_whole("Requests replayed before it gets any", default=s.warmup_requests),
         strict=_flag("Whether a step succeeds only once whole intervals are within their limits", default=s.strict),
-        automatic=_flag("Whether it moves on by itself", default=s.automatic),
+        evidence=_option(
+            "What is independent of each other: `unit` (the monitors' unit of evidence) or `row` (each labelled request)",
+            list(EVIDENCE),
+            s.evidence,
+        ),
+        slices=_list(
+            _text("An input column"), "Columns whose every value is judged on its own: one that loses more stops it"
+        ),
+        costs=_section(
+            "What wrong decisions cost; a candidate may not cost more than stable.",
+            false_positive=_number("Acting on what was not so", default=_COSTS.false_positive),
+            false_negative=_number("Not acting on what was so", default=_COSTS.false_negative),
+            threshold=_number("From which prediction on it is acted", default=_COSTS.threshold),
+            max_increase=_number("Allowed increase of the cost a request", default=_COSTS.max_increase),
+        ),
+        approval=_option(
+            "What waits for `tournant rollouts promote`: `none`, `promotion` (to stable) or `steps` (each rise of its share)",
+            list(APPROVALS),
+            s.approval,
+        ),
+        freeze=_list(
+            _section(
+                "A time in which no share rises; what fails is rolled back all the same.",
+                required=["from", "until"],
+                **{
+                    "from": _text("Weekly (`Fri 17:00`) or by date (`2026-12-24`)"),
+                    "until": _text("Its end, of the same kind"),
+                    "zone": _text("Whose time it is, such as Europe/Berlin; default: UTC"),
+                    "reason": _text("Why, for those who wait"),
+                },
+            ),
+            "Times in which nothing goes forward",
+        ),
     )
 
 
 def _monitors() -> Schema:
     m = _MONITORS
-    metrics = ["log_loss", "brier", "squared_error", "absolute_error"]
+    metrics = list(METRICS)
     return _section(
         "What is watched, and how often a false alarm is acceptable.",
         unit=_option("The unit of evidence: rows within one are not independent", ["hour", "day"], m.unit),

@@ -1,8 +1,11 @@
 """Rollouts: how one starts, moves and ends, and steering it by hand."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
+from tournant.domain.control import Event
 from tournant.domain.deployment import Deployment, Revision, RevisionState
+from tournant.domain.freeze import find_freeze
 from tournant.domain.rollout import Gate, Phase, Rollout, RolloutDecision, Verdict, advance, end
 from tournant.errors import Conflict, NotFound
 from tournant.ports import UnitOfWork
@@ -11,6 +14,7 @@ from tournant.services.routing import bump_routes
 
 __all__ = [
     "abort_rollout",
+    "ask_for_approval",
     "move_rollout",
     "pause_rollout",
     "promote_rollout",
@@ -84,6 +88,17 @@ def move_rollout(ctx: Context, uow: UnitOfWork, rollout: Rollout, *, action: str
     bump_routes(uow)
 
 
+def ask_for_approval(ctx: Context, rollout: Rollout) -> Event:
+    """Give the event that a rollout has come to where somebody has to promote it."""
+    return ctx.event(
+        "rollout.waits",
+        f"deployment/{rollout.deployment}",
+        f"{rollout.revision} {rollout.reason}: tournant rollouts promote {rollout.deployment}",
+        rollout=rollout.id,
+        revision=rollout.revision,
+    )
+
+
 def _settle_revisions(uow: UnitOfWork, rollout: Rollout) -> None:
     if rollout.phase is Phase.PROMOTED:
         deployment = uow.get(Deployment, rollout.deployment, lock=True)
@@ -122,6 +137,7 @@ def promote_rollout(ctx: Context, rollout_id: str, *, reason: str = "", force: b
             raise Conflict(f"{rollout.revision} is still pending: wait until gateways have loaded it")
         if not force:
             _ask_for_minimum(rollout)
+            _refuse_frozen(rollout, ctx.clock.now())
         moved = advance(rollout, now=ctx.clock.now())
         if force:
             moved = replace(moved, phase=Phase.PROMOTED, ended_at=ctx.clock.now(), gates=rollout.gates)
@@ -141,6 +157,16 @@ def _ask_for_minimum(rollout: Rollout) -> None:
     if short or not rollout.gates:
         missing = short[0].reason if short else "nothing has been seen of it yet"
         raise Conflict(f"{rollout.revision} has not been seen enough to move on: {missing}")
+
+
+def _refuse_frozen(rollout: Rollout, now: float) -> None:
+    frozen = find_freeze(rollout.strategy.freeze, now) if rollout.stable else None
+    if frozen:
+        until = datetime.fromtimestamp(frozen.until, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        raise Conflict(
+            f"no share rises until {until}{frozen.why}. To move {rollout.revision} on all the same: "
+            f"tournant rollouts promote {rollout.deployment} --force"
+        )
 
 
 def pause_rollout(ctx: Context, rollout_id: str, *, reason: str = "") -> Rollout:

@@ -60,8 +60,11 @@ def _deployment_route(uow: UnitOfWork, deployment: Deployment) -> DeploymentRout
     phase = rollout.phase if rollout else None
     judged = rollout if rollout and phase not in _LOADING else None
     canary = candidate if phase is Phase.CANARY else ""
-    compared = phase is Phase.SHADOW or (rollout and canary and rollout.strategy.minimum_labels)
-    shadows = (*deployment.shadows, *((candidate,) if compared else ()))
+    labelled = bool(rollout and canary and rollout.strategy.minimum_labels)
+    compared = phase is Phase.SHADOW or labelled
+    # At 100 % stable is what scores copies, so that labels still tell of both.
+    whole = bool(rollout and labelled and rollout.canary_percent == 100)
+    shadows = (*deployment.shadows, *((candidate,) if compared else ()), *((deployment.stable,) if whole else ()))
     # A permanent shadow that is stable now shadows what the canary gets.
     shadows = tuple(dict.fromkeys(shadow for shadow in shadows if canary or shadow != deployment.stable))
     warming = (candidate,) if phase in _LOADING else ()

@@ -179,7 +179,7 @@ def test_python_versions_need_no_quotes(folder: Path) -> None:
         ),
         (
             "project: p\ndeployments: {d: {monitors: {metric: logloss}}}\n",
-            "tournant.yaml:2: deployments.d.monitors.metric: expected one of log_loss, brier, squared_error, absolute_error, "
+            "tournant.yaml:2: deployments.d.monitors.metric: expected one of log_loss, brier, error_rate, squared_error, absolute_error, "
             "found 'logloss'; did you mean 'log_loss'?",
         ),
         (

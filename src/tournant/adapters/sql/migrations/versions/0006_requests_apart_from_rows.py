@@ -1,4 +1,4 @@
-"""Observations count requests apart from rows, and by groups of entities where these are what is split."""
+"""Observations count requests apart from rows, and by groups of entities where these are split; rollouts wait for approval."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add both columns; what was counted before had a row a request, and no groups."""
+    """Add the columns; what was counted before had a row a request, and no groups."""
     with op.batch_alter_table("observation") as table:
         table.add_column(sa.Column("rows", sa.BigInteger(), nullable=False, server_default="0"))
         table.add_column(sa.Column("clusters", sa.Text(), nullable=False, server_default="{}"))
@@ -18,3 +18,7 @@ def upgrade() -> None:
     with op.batch_alter_table("observation") as table:
         table.alter_column("rows", server_default=None)
         table.alter_column("clusters", server_default=None)
+    with op.batch_alter_table("rollout") as table:
+        table.add_column(sa.Column("waits", sa.Boolean(), nullable=False, server_default=sa.false()))
+    with op.batch_alter_table("rollout") as table:
+        table.alter_column("waits", server_default=None)
