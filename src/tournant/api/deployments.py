@@ -40,6 +40,15 @@ class Deploy(msgspec.Struct, frozen=True, kw_only=True):
     force: bool = False
 
 
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a deploy would do: `rollout` is None where nothing would change; `steps` are the rollout's, in words."""
+
+    revision: Revision
+    rollout: Rollout | None
+    supersedes: str
+    steps: tuple[str, ...]
+
+
 class Rollback(msgspec.Struct, frozen=True, kw_only=True):
     """Which deployment to take back, to which revision (the one before, if none is named)."""
 
@@ -128,15 +137,17 @@ def get_deployment(ctx: Context, request: ByName) -> DeploymentDetails:
 
 def deploy(ctx: Context, request: Deploy) -> Revision:
     """Roll a model version out to a deployment, which is made if there is none."""
-    return deployments.deploy(
-        ctx,
-        request.name,
-        request.model_version,
-        config=request.config,
-        project=request.project,
-        reason=request.reason,
-        force=request.force,
-    )
+    return deployments.deploy(ctx, request.name, request.model_version, **_how(request))
+
+
+def plan_deploy(ctx: Context, request: Deploy) -> Plan:
+    """Tell what a deploy would do, and do nothing."""
+    plan = deployments.plan_deploy(ctx, request.name, request.model_version, **_how(request))
+    return Plan(revision=plan.revision, rollout=plan.rollout, supersedes=plan.supersedes, steps=plan.steps)
+
+
+def _how(request: Deploy) -> dict[str, Any]:
+    return {name: getattr(request, name) for name in ("config", "project", "reason", "force")}
 
 
 def roll_back(ctx: Context, request: Rollback) -> Deployment:
@@ -222,6 +233,14 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         request=Deploy,
         response=Revision,
         handler=deploy,
+    ),
+    Operation(
+        name="deployments.plan",
+        method="POST",
+        path="/deployments/{name}/plan",
+        request=Deploy,
+        response=Plan,
+        handler=plan_deploy,
     ),
     Operation(
         name="deployments.rollback",

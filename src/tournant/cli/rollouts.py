@@ -49,6 +49,8 @@ def show_rollout(client: Client, rollout: str, gates: bool, as_json: bool) -> No
         return print_json(details)
     found = details.rollout
     click.echo(f"{found.revision}  {found.phase.value}  {found.reason}")
+    if found.restored_seconds is not None:
+        click.echo(f"  every gateway followed {found.restored_seconds:.2f} s after the verdict")
     print_table(
         ("GATE", "STABLE", "CANDIDATE", "DIFFERENCE", "INTERVAL", "LIMIT", "SAMPLES", "VERDICT"),
         [_gate(gate) for gate in found.gates],

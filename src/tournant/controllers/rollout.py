@@ -15,7 +15,7 @@ from tournant.ports import UnitOfWork
 from tournant.services.context import Context
 from tournant.services.gateways import live_gateways
 from tournant.services.references import UNIT_SECONDS, metric_for
-from tournant.services.rollouts import ask_for_approval, move_rollout
+from tournant.services.rollouts import ask_for_approval, move_rollout, note_restored
 from tournant.services.routing import OPEN_PHASES, routes_version
 
 __all__ = ["RolloutController"]
@@ -46,7 +46,8 @@ class RolloutController:
             rollouts = uow.find(Rollout, phase__in=OPEN_PHASES, order="started_at")
         self._judged = {rollout.id: self._judged[rollout.id] for rollout in rollouts if rollout.id in self._judged}
         changed = [self._decide(rollout) for rollout in rollouts]
-        return any(changed)
+        restored = note_restored(self._ctx, live_gateways(self._ctx))
+        return any(changed) or restored
 
     def busy(self) -> bool:
         """Tell whether a live gateway has yet to apply the newest routes, or to load or probe a revision."""

@@ -18,6 +18,7 @@ __all__ = [
     "RolloutStrategy",
     "Verdict",
     "advance",
+    "describe_steps",
     "end",
     "split_of",
 ]
@@ -161,6 +162,9 @@ class Rollout:
     reason: str = ""
     actor: str = ""
     superseded_by: str = ""  # the newer revision for which it was aborted, unjudged
+    decided_at: float = 0.0  # real time of its end, to tell how long gateways took to follow
+    decided_routes: int = 0  # the routing table's version with its end in it
+    restored_seconds: float | None = None  # from its end until every live gateway had followed
 
     @property
     def canary_percent(self) -> float:
@@ -254,6 +258,39 @@ def split_of(strategy: RolloutStrategy, epoch: int) -> tuple[Phase, float]:
     path = [(Phase.PENDING, 0.0), (Phase.WARMING, 0.0), *([(Phase.SHADOW, 0.0)] if strategy.shadow else [])]
     path += [(Phase.CANARY, percent) for percent in strategy.canary_percents]
     return path[epoch] if epoch < len(path) else (Phase.PROMOTED, 100.0)
+
+
+def describe_steps(rollout: Rollout) -> tuple[str, ...]:
+    """Tell a rollout's steps and what each asks for.
+
+    >>> strategy = RolloutStrategy(canary_percents=(50.0,), hold_seconds=7200.0, minimum_labels=300, approval="promotion")
+    >>> rollout = Rollout(id="r", deployment="d", revision="d/2", stable="d/1", strategy=strategy, started_at=0.0, step_started_at=0.0)
+    >>> for step in describe_steps(rollout):
+    ...     print(step)
+    warm-up: 50 replayed requests
+    shadow: 200 requests, 300 labels
+    50 % canary: 200 requests, 300 labels, held 2 h
+    stable: after an approval
+    """
+    strategy = rollout.strategy
+    if not rollout.stable:
+        return (f"warm-up: {strategy.warmup_requests} replayed requests", "stable: there is nothing to compare it with")
+    asks = f"{strategy.minimum_requests} requests" + (
+        f", {strategy.minimum_labels} labels" if strategy.minimum_labels else ""
+    )
+    steps = [f"warm-up: {strategy.warmup_requests} replayed requests"]
+    if strategy.shadow:
+        steps.append(f"shadow: {asks}{_held(strategy.shadow_hold_seconds)}")
+    approved = ", after an approval" if strategy.approval == "steps" else ""
+    steps += [f"{p:g} % canary: {asks}{_held(strategy.hold_seconds)}{approved}" for p in strategy.canary_percents]
+    return (*steps, "stable" if strategy.approval == "none" else "stable: after an approval")
+
+
+def _held(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if seconds >= size:
+            return f", held {seconds / size:g} {unit}"
+    return ""
 
 
 def end(rollout: Rollout, phase: Phase, *, now: float, reason: str) -> Rollout:

@@ -1,21 +1,24 @@
 """Rollouts: how one starts, moves and ends, and steering it by hand."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from tournant.domain.control import Event
+from tournant.domain.control import Event, GatewayState
 from tournant.domain.deployment import Deployment, Revision, RevisionState
 from tournant.domain.freeze import find_freeze
 from tournant.domain.rollout import Gate, Phase, Rollout, RolloutDecision, Verdict, advance, end
 from tournant.errors import Conflict, NotFound
 from tournant.ports import UnitOfWork
 from tournant.services.context import Context, new_id
-from tournant.services.routing import bump_routes
+from tournant.services.routing import bump_routes, routes_version
 
 __all__ = [
     "abort_rollout",
     "ask_for_approval",
     "move_rollout",
+    "note_restored",
     "pause_rollout",
     "promote_rollout",
     "resume_rollout",
@@ -58,6 +61,9 @@ def move_rollout(ctx: Context, uow: UnitOfWork, rollout: Rollout, *, action: str
 
     `action` is `start`, `advance`, `promote`, `fail`, `inconclusive`, `abort`, `pause` or `resume`.
     """
+    bump_routes(uow)
+    if rollout.phase.final:
+        rollout = replace(rollout, decided_at=time.time(), decided_routes=routes_version(uow))
     uow.save(rollout)
     uow.add(
         RolloutDecision(
@@ -85,7 +91,20 @@ def move_rollout(ctx: Context, uow: UnitOfWork, rollout: Rollout, *, action: str
         )
     )
     _settle_revisions(uow, rollout)
-    bump_routes(uow)
+
+
+def note_restored(ctx: Context, gateways: Sequence[GatewayState]) -> bool:
+    """Keep, for rollouts that have ended, how long it took until every live gateway followed; true if one did now."""
+    with ctx.transactions.begin(write=False) as uow:
+        ended = uow.find(Rollout, restored_seconds=None, decided_routes__gt=0, order="id")
+    followed = min((gateway.routes_version for gateway in gateways), default=0)
+    restored = [rollout for rollout in ended if rollout.decided_routes <= followed]
+    if not restored:
+        return False
+    heard = max(gateway.seen_at for gateway in gateways)
+    with ctx.transactions.begin() as uow:
+        uow.save(*(replace(found, restored_seconds=max(0.0, heard - found.decided_at)) for found in restored))
+    return True
 
 
 def ask_for_approval(ctx: Context, rollout: Rollout) -> Event:

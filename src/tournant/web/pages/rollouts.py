@@ -216,7 +216,12 @@ def rollout_verdict(
     if rollout.phase.final:
         took = duration((rollout.ended_at or 0) - rollout.started_at)
         head = f"{name} was {'rolled back' if tone == 'crit' else words.lower()} at {reached(rollout, decisions)}."
-        note = f"{took} from its start to all traffic on {rollout.stable or 'nothing'}. {_first(rollout.reason, why(rollout))}"
+        followed = (
+            f"all gateways answered with {rollout.stable or 'nothing'} {duration(rollout.restored_seconds)} after the verdict"
+            if rollout.restored_seconds is not None
+            else "gateways have yet to follow"
+        )
+        note = f"{took} from its start to its end; {followed}. {_first(rollout.reason, why(rollout))}"
         return Verdict(tone=tone, head=head, text=sentence(why(rollout)), note=sentence(note))
     share = (
         f"takes {rollout.canary_percent:g} % of traffic"

@@ -20,5 +20,9 @@ def upgrade() -> None:
         table.alter_column("clusters", server_default=None)
     with op.batch_alter_table("rollout") as table:
         table.add_column(sa.Column("waits", sa.Boolean(), nullable=False, server_default=sa.false()))
+        table.add_column(sa.Column("decided_at", sa.Double(), nullable=False, server_default="0"))
+        table.add_column(sa.Column("decided_routes", sa.BigInteger(), nullable=False, server_default="0"))
+        table.add_column(sa.Column("restored_seconds", sa.Double(), nullable=True))
     with op.batch_alter_table("rollout") as table:
-        table.alter_column("waits", server_default=None)
+        for name in ("waits", "decided_at", "decided_routes"):
+            table.alter_column(name, server_default=None)
