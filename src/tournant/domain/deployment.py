@@ -67,6 +67,7 @@ class DeploymentConfig:
 
     slo_p99_ms: float = 100.0
     entity: str = ""  # input column (or "header:X-User") whose value keeps to one side of the split; empty: random
+    standby: bool = True  # keep what was stable before loaded, so that a rollback is at once
     labels: LabelConfig = field(default_factory=LabelConfig)
     rollout: RolloutStrategy = field(default_factory=RolloutStrategy)
     monitors: MonitorConfig = field(default_factory=MonitorConfig)

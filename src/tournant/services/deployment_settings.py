@@ -91,6 +91,7 @@ def read_deployment(
     config = DeploymentConfig(
         **({"slo_p99_ms": float(slo["p99_ms"])} if "p99_ms" in slo else {}),
         entity=given.get("entity", ""),
+        standby=given.get("standby", True),
         labels=LabelConfig(**labels),
         rollout=rollout,
         monitors=MonitorConfig(**_fields(given.get("monitors"), _MONITORS, MonitorConfig())),

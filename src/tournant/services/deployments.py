@@ -16,7 +16,7 @@ from tournant.ports import UnitOfWork
 from tournant.services.context import Context
 from tournant.services.registry import get_version
 from tournant.services.rollouts import move_rollout, start_rollout, supersede_rollout
-from tournant.services.routing import bump_routes, find_open_rollout
+from tournant.services.routing import bump_routes, find_open_rollout, find_previous
 
 __all__ = [
     "DeployPlan",
@@ -232,8 +232,7 @@ def rollback(ctx: Context, deployment: str, *, to_revision: str | None = None, r
 def _get_target(uow: UnitOfWork, deployment: Deployment, named: str | None) -> Revision:
     """Only what was stable may become stable without a rollout."""
     if named is None:
-        promoted = uow.find(Rollout, revision=deployment.stable, phase=Phase.PROMOTED.value, order="-ended_at", limit=1)
-        named = promoted[0].stable if promoted else ""
+        named = find_previous(uow, deployment)
         if not named:
             raise Conflict(f"deployment {deployment.name!r} has no earlier revision to return to")
     target = _get_revision(uow, deployment, named)

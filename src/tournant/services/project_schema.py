@@ -108,6 +108,10 @@ def _deployment() -> Schema:
         entity=_text(
             "The input column whose value keeps to one side of a split, or `header:NAME` for a request's header; default: requests are split at random"
         ),
+        standby=_flag(
+            "Whether gateways keep the revision before loaded, so that a rollback takes effect at once",
+            default=_DEPLOYMENT.standby,
+        ),
         labels=_section(
             "How what really happened comes to be known.",
             column=_text(f"The label's name; default: the model's `label`, else {_LABELS.column}"),

@@ -13,7 +13,7 @@ from tournant.messages.routing import DeploymentRoute, ModelRoute, RevisionRoute
 from tournant.ports import UnitOfWork
 from tournant.services.context import Context
 
-__all__ = ["OPEN_PHASES", "bump_routes", "find_open_rollout", "routes_version", "routing_table"]
+__all__ = ["OPEN_PHASES", "bump_routes", "find_open_rollout", "find_previous", "routes_version", "routing_table"]
 
 OPEN_PHASES = tuple(phase.value for phase in Phase if not phase.final)
 _LOADING = (Phase.PENDING, Phase.WARMING)
@@ -36,6 +36,12 @@ def find_open_rollout(uow: UnitOfWork, deployment: str) -> Rollout | None:
     """Give the rollout in progress; a deployment has one at most."""
     found = uow.find(Rollout, deployment=deployment, phase__in=OPEN_PHASES, order="-started_at", limit=1)
     return found[0] if found else None
+
+
+def find_previous(uow: UnitOfWork, deployment: Deployment) -> str:
+    """Give the revision that was stable before, to which a rollback returns; empty if there was none."""
+    promoted = uow.find(Rollout, revision=deployment.stable, phase=Phase.PROMOTED.value, order="-ended_at", limit=1)
+    return promoted[0].stable if promoted else ""
 
 
 def routing_table(ctx: Context) -> RoutingTable:
@@ -68,7 +74,8 @@ def _deployment_route(uow: UnitOfWork, deployment: Deployment) -> DeploymentRout
     # A permanent shadow that is stable now shadows what the canary gets.
     shadows = tuple(dict.fromkeys(shadow for shadow in shadows if canary or shadow != deployment.stable))
     warming = (candidate,) if phase in _LOADING else ()
-    held = dict.fromkeys(filter(None, (deployment.stable, canary, *shadows, *warming)))
+    standby = find_previous(uow, deployment) if deployment.config.standby else ""
+    held = dict.fromkeys(filter(None, (deployment.stable, canary, *shadows, *warming, standby)))
     return DeploymentRoute(
         name=deployment.name,
         slo_p99_ms=deployment.config.slo_p99_ms,
@@ -80,6 +87,7 @@ def _deployment_route(uow: UnitOfWork, deployment: Deployment) -> DeploymentRout
         epoch=judged.epoch if judged else 0,
         shadows=shadows,
         warming=warming,
+        standby=standby,
         warmup_requests=(rollout.strategy if rollout else deployment.config.rollout).warmup_requests,
         revisions=_revision_routes(uow, held),
     )
