@@ -94,6 +94,7 @@ class RolloutController:
             labels=self._judge_labels(rollout, deployment, metric, relative=kind == "number"),
             metric=f"{metric} relative to stable's" if kind == "number" else metric,
             score_range=_score_range(kind, stable),
+            probabilities=kind == "probability",
         )
 
     def _judge_labels(

@@ -8,6 +8,7 @@ from tournant.domain.freeze import FreezeWindow
 __all__ = [
     "APPROVALS",
     "EVIDENCE",
+    "SCORE_BINS",
     "CostModel",
     "Gate",
     "GateVerdict",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 
+SCORE_BINS = 10
 EVIDENCE = ("unit", "row")
 APPROVALS = ("none", "promotion", "steps")
 
@@ -91,6 +93,7 @@ class RolloutStrategy:
     max_error_increase: float = 0.01
     max_loss_increase: float = 0.02
     max_score_shift: float = 0.25
+    max_score_distance: float = 0.5
     warmup_requests: int = 50
     strict: bool = False  # True: a gate succeeds only once its whole interval is within its limit
     evidence: str = "unit"
@@ -196,7 +199,7 @@ class Observation:
 
     `over_slo` counts requests answered slower than the deployment's SLO, or no longer waited for; `score_sum` and
     `score_squares` are over the `rows` answered; `pair_*` over shadow pairs: candidate minus stable score on the same
-    row. `clusters` has, where a canary's split is by entity, requests, errors and over SLO by group of entities.
+    row. `score_bins` counts scores from 0 to 1 in ten equal bins. `clusters` has, where a canary's split is by entity, requests, errors and over SLO by group of entities.
     """
 
     rollout: str
@@ -216,6 +219,7 @@ class Observation:
     pair_squares: float = 0.0
     histogram: dict[str, int] = field(default_factory=dict)
     clusters: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    score_bins: tuple[int, ...] = ()
 
 
 def advance(rollout: Rollout, *, now: float) -> Rollout:

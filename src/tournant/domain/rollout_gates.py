@@ -24,6 +24,7 @@ _PARTS = {
     "errors": 6,
     "latency": 3,
     "scores": 1,
+    "distribution": 1,
     "loss": 12,
     "cost": 6,
     "slices": 6,
@@ -41,7 +42,7 @@ class Judge:
 
         >>> judge = Judge(RolloutStrategy(alpha=0.05))
         >>> round(judge.alpha("errors"), 3), round(judge.alpha("latency"), 4)
-        (0.025, 0.0125)
+        (0.023, 0.0115)
         """
         labelled, strategy = self.strategy.minimum_labels > 0, self.strategy
         used = {

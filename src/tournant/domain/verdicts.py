@@ -13,7 +13,7 @@ from tournant.domain.control import RevisionStatus
 from tournant.domain.freeze import find_freeze
 from tournant.domain.label_gates import label_gates
 from tournant.domain.pairing import LabelEvidence
-from tournant.domain.request_gates import StepCounts, error_gate, latency_gate, score_gate
+from tournant.domain.request_gates import StepCounts, distribution_gate, error_gate, latency_gate, score_gate
 from tournant.domain.rollout import (
     Gate,
     GateVerdict,
@@ -39,7 +39,8 @@ class Evidence:
     `gateways` are the ids of those that live, `statuses` what they say of the candidate, by gateway; gateways that are
     gone say nothing. `stable` and `candidate` are counts of the current epoch only, so of concurrent requests, and
     `earlier` those of the steps before. `labels` is over all labelled pairs of the rollout, or None. `score_range` is 1 for probabilities, and four standard
-    deviations of stable's scores for other numbers; 0 leaves scores unjudged.
+    deviations of stable's scores for other numbers; 0 leaves scores unjudged. With `probabilities` their distribution is judged too, where the
+    split is not by entity: entities differ in their scores.
     """
 
     slo_p99_ms: float
@@ -51,6 +52,7 @@ class Evidence:
     labels: LabelEvidence | None = None
     metric: str = "log_loss"
     score_range: float = 1.0
+    probabilities: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +159,9 @@ def _gates(rollout: Rollout, evidence: Evidence) -> tuple[Gate, ...]:
     gates = [error_gate(judge, steps), latency_gate(judge, steps, evidence.slo_p99_ms)]
     if shadow and candidate.pairs and evidence.score_range > 0:
         gates.append(score_gate(judge, candidate, evidence.score_range))
+    if evidence.probabilities and now.share < 1 and not now.sticky and stable.rows and candidate.rows:
+        comparable = [step for step in steps if not step.sticky and step.stable.rows and step.candidate.rows]
+        gates.append(distribution_gate(judge, comparable))
     if rollout.strategy.minimum_labels:
         gates += label_gates(judge, evidence.labels, evidence.metric)
     return tuple(gates)

@@ -30,6 +30,7 @@ _ROLLOUT = {
     "max_error_increase": "max_error_increase",
     "max_loss_increase": "max_loss_increase",
     "max_score_shift": "max_score_shift",
+    "max_score_distance": "max_score_distance",
     "warmup_requests": "warmup_requests",
     "strict": "strict",
     "evidence": "evidence",

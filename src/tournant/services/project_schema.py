@@ -140,6 +140,9 @@ def _rollout() -> Schema:
         max_error_increase=_number("Allowed increase of the share of errors", default=s.max_error_increase),
         max_loss_increase=_number("Allowed increase of the mean loss", default=s.max_loss_increase),
         max_score_shift=_number("Allowed difference of the mean score", default=s.max_score_shift),
+        max_score_distance=_number(
+            "Allowed distance of the distributions of probabilities (Kolmogorov-Smirnov)", default=s.max_score_distance
+        ),
         warmup_requests=_whole("Requests replayed before it gets any", default=s.warmup_requests),
         strict=_flag("Whether a step succeeds only once whole intervals are within their limits", default=s.strict),
         evidence=_option(

@@ -135,7 +135,12 @@ def test_rollouts_keep_their_promises(worlds):
             assert bool(route.canary) == bool(route.canary_weight)
             if not open_rollouts:  # failed, aborted, inconclusive or promoted: all of it is on stable
                 assert (route.canary, route.canary_weight, route.warming, route.rollout) == ("", 0, (), "")
-            named = {*filter(None, (route.stable, route.canary)), *route.shadows, *route.warming, *filter(None, (route.standby,))}
+            named = {
+                *filter(None, (route.stable, route.canary)),
+                *route.shadows,
+                *route.warming,
+                *filter(None, (route.standby,)),
+            }
             assert named == {revision.id for revision in route.revisions}
 
         @invariant()
@@ -157,7 +162,7 @@ def test_rollouts_keep_their_promises(worlds):
     run_state_machine_as_test(
         Rollouts,
         settings=settings(
-            max_examples=12,
+            max_examples=20,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -110,7 +110,7 @@ def test_reason_says_what_a_person_wants_to_know():
     decision = decide(canary(), seen, 1.0)
     assert decision.action == "fail"
     assert decision.rollout.reason == (
-        "candidate error rate is above stable by at least 4.35 points (limit 1 points), at 95 % confidence, after 812 requests"
+        "candidate error rate is above stable by at least 4.34 points (limit 1 points), at 95 % confidence, after 812 requests"
     )
 
 

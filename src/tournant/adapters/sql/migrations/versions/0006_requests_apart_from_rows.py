@@ -14,10 +14,12 @@ def upgrade() -> None:
     with op.batch_alter_table("observation") as table:
         table.add_column(sa.Column("rows", sa.BigInteger(), nullable=False, server_default="0"))
         table.add_column(sa.Column("clusters", sa.Text(), nullable=False, server_default="{}"))
+        table.add_column(sa.Column("score_bins", sa.Text(), nullable=False, server_default="[]"))
     op.execute("UPDATE observation SET rows = requests - errors")
     with op.batch_alter_table("observation") as table:
         table.alter_column("rows", server_default=None)
         table.alter_column("clusters", server_default=None)
+        table.alter_column("score_bins", server_default=None)
     with op.batch_alter_table("rollout") as table:
         table.add_column(sa.Column("waits", sa.Boolean(), nullable=False, server_default=sa.false()))
         table.add_column(sa.Column("decided_at", sa.Double(), nullable=False, server_default="0"))
