@@ -12,6 +12,7 @@ from tournant.domain.alerts import Alert
 from tournant.domain.control import Event
 from tournant.domain.data import Tree
 from tournant.domain.environment import Environment
+from tournant.domain.machine import Machine
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.registry import Conversion, Scalar, Signature
 
@@ -30,6 +31,7 @@ __all__ = [
     "ModelConverter",
     "Notifier",
     "PredictionLog",
+    "PredictionRequest",
     "Transactions",
     "UnitOfWork",
 ]
@@ -217,6 +219,10 @@ class EnvironmentBuilder(Protocol):
         """Give the CPython interpreters found, `major.minor` to path."""
         ...
 
+    def machine(self, python: Path, environ: Mapping[str, str]) -> Machine:
+        """Tell what numbers are computed with under an interpreter and variables; what cannot be told is left out."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionRequest:
@@ -258,6 +264,19 @@ class Inspection:
     example: tuple[dict[str, Scalar], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionRequest:
+    """A model folder and rows to predict; `environment` is None for the flavor `onnx`, which needs none."""
+
+    folder: Path
+    entry: str
+    flavor: str
+    predict: str
+    signature: Signature
+    rows: Sequence[Mapping[str, object]]
+    environment: Environment | None = None
+
+
 class ModelConverter(Protocol):
     """Looks into models, turns them into ONNX inside their own environment plus the converter, and compares both."""
 
@@ -267,6 +286,13 @@ class ModelConverter(Protocol):
 
     def convert(self, request: ConversionRequest) -> Conversion:
         """Write `request.target` if the conversion passes parity; never raises for a model that does not convert."""
+        ...
+
+    def predict(self, requests: Sequence[PredictionRequest]) -> list[npt.NDArray[Any]]:
+        """Predict with original models in their own environments: for each one float a row, or one a row and class.
+
+        Invalid, with the reason, for a model that does not load or predict.
+        """
         ...
 
 

@@ -14,6 +14,7 @@ __all__ = ["main"]
 COMMANDS = {
     "init": ("project", "Start a project in a folder"),
     "run": ("project", "Run the project's pipeline and register its model"),
+    "verify": ("verify", "Recreate a model version, and say whether it is the same"),
     "up": ("server", "Run tournant here, in the foreground"),
     "down": ("server", "Stop the tournant that runs on this home"),
     "status": ("server", "Show how everything is"),

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import replace
 
-from tournant.domain.environment import Environment, LockedRequirements
+from tournant.domain.environment import Environment, LockedRequirements, packages
 from tournant.domain.pipeline import Project
 from tournant.errors import Conflict
 from tournant.services.context import Context
@@ -52,8 +52,7 @@ def _find_locked(ctx: Context, key: str) -> Environment | None:
 
 
 def _keep(ctx: Context, environment: Environment) -> None:
-    packages = sum(1 for line in environment.lock.splitlines() if line[:1].isalnum())
-    summary = f"Python {environment.python} with {packages} packages locked"
+    summary = f"Python {environment.python} with {len(packages(environment.lock))} packages locked"
     try:
         with ctx.transactions.begin() as uow:
             if uow.get(Environment, environment.digest) is None:

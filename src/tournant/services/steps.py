@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tournant.domain.data import StepCacheEntry
 from tournant.domain.environment import Environment
+from tournant.domain.machine import StepMachine, numeric_defaults
 from tournant.domain.pipeline import Project, Step, cache_key, flatten_metrics
 from tournant.domain.tracking import Run, RunStatus, StepRun
 from tournant.errors import Invalid
@@ -57,7 +58,8 @@ def _platform_interpreter() -> Path:
 class StepRunner:
     """Runs the steps of one run of a project; several may run at once, in threads.
 
-    `known` are digests of paths that need not be read: datasets, and outs once they are made.
+    `known` are digests of paths that need not be read: datasets, and outs once they are made. Without `caching` the step
+    cache is neither read nor written; `variables` are set for a step (by name) beside its own.
     """
 
     ctx: Context
@@ -67,6 +69,8 @@ class StepRunner:
     environment: Environment | None
     known: dict[str, str]
     force: bool = False
+    caching: bool = True
+    variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     say: Callable[[str], None]
     running: set[str] = field(default_factory=set)
 
@@ -88,7 +92,7 @@ class StepRunner:
             cache_key=key,
             started_at=self.ctx.clock.now(),
         )
-        entry = None if self.force else self._find_cached(key)
+        entry = None if self.force or not self.caching else self._find_cached(key)
         if entry:
             return self._take_cached(step, record, entry)
         return self._execute(step, record, params)
@@ -116,7 +120,11 @@ class StepRunner:
         self.say(f"{step.name}: unchanged")
         now = self.ctx.clock.now()
         done = replace(record, status=RunStatus.SUCCESSFUL, cached=True, ended_at=now, exit_code=0, outs=entry.outs)
-        log_step(self.ctx, done)
+        with self.ctx.transactions.begin() as uow:
+            uow.save(done)
+            made_on = uow.get(StepMachine, entry.run, step.name)
+            if made_on and entry.run != self.run.id:
+                uow.save(replace(made_on, run=self.run.id))
         return done
 
     def _execute(self, step: Step, record: StepRun, params: Mapping[str, object]) -> StepRun:
@@ -133,11 +141,13 @@ class StepRunner:
         self.say(f"{step.name}: {step.run}")
         variables = {
             **command_environ(self.ctx, python),
+            **self.variables.get(step.name, {}),
             **step.env,
             "TOURNANT_RUN_ID": self.run.id,
             "TOURNANT_STEP": step.name,
             "TOURNANT_PARAMS": str(params_file),
         }
+        machine = self._read_machine(step, python, variables)
         exit_code = self._wait(
             Job(
                 id=f"{self.run.id}-{step.name}",
@@ -149,7 +159,11 @@ class StepRunner:
                 niceness=NICENESS,
             )
         )
-        return self._conclude(step, replace(record, exit_code=exit_code))
+        return self._conclude(step, replace(record, exit_code=exit_code), machine)
+
+    def _read_machine(self, step: Step, python: Path, variables: Mapping[str, str]) -> StepMachine:
+        environ = self.ctx.settings.child_environ({**numeric_defaults(step.threads), **variables})
+        return StepMachine(run=self.run.id, step=step.name, machine=self.ctx.environments.machine(python, environ))
 
     def _wait(self, job: Job) -> int | None:
         self.running.add(job.id)
@@ -159,7 +173,7 @@ class StepRunner:
         finally:
             self.running.discard(job.id)
 
-    def _conclude(self, step: Step, record: StepRun) -> StepRun:
+    def _conclude(self, step: Step, record: StepRun, machine: StepMachine) -> StepRun:
         record = replace(record, ended_at=self.ctx.clock.now())
         missing = [path for path in step.products if not (self.folder / path).exists()]
         if record.exit_code != 0 or missing:
@@ -178,7 +192,9 @@ class StepRunner:
         )
         with self.ctx.transactions.begin() as uow:
             uow.save(done)
-            uow.save(entry)
+            uow.save(machine)
+            if self.caching:
+                uow.save(entry)
         return done
 
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +14,10 @@ import msgspec
 from blake3 import blake3
 
 from tournant.adapters.environments.interpreters import find_interpreters
+from tournant.adapters.environments.machine import read_machine
 from tournant.config import Settings
 from tournant.domain.environment import Environment
+from tournant.domain.machine import Machine
 from tournant.errors import Invalid, Unavailable
 
 __all__ = ["UvEnvironments"]
@@ -77,6 +79,10 @@ class UvEnvironments:
     def interpreters(self) -> dict[str, Path]:
         """Give the CPython interpreters found."""
         return find_interpreters(self._settings.environ, self._root / "interpreters.json")
+
+    def machine(self, python: Path, environ: Mapping[str, str]) -> Machine:
+        """Tell what numbers are computed with."""
+        return read_machine(python, environ)
 
     def _interpreter(self, python: str) -> Path:
         found = self.interpreters()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tournant.domain.data import DatasetVersion
 from tournant.domain.deployment import Deployment, Revision, RevisionState
-from tournant.domain.environment import Environment
+from tournant.domain.environment import Environment, packages
 from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
 from tournant.domain.tracking import Run
 from tournant.errors import NotFound
@@ -157,7 +157,7 @@ def show_version(ask: Ask) -> VersionPage:
         run=ask.uow.get(Run, version.run) if version.run else None,
         datasets=tuple(datasets),
         environment=environment,
-        packages=sum("==" in line for line in environment.lock.splitlines()) if environment else 0,
+        packages=len(packages(environment.lock)) if environment else 0,
         placements=placements,
         aliases=tuple(alias.alias for alias in aliases),
         metrics=_metrics(version, previous),

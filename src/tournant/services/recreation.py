@@ -1,0 +1,188 @@
+"""Making a model again from a recipe, in a folder of its own, and comparing it with the recorded one."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tournant.domain.environment import Environment
+from tournant.domain.machine import Machine
+from tournant.domain.recipe import Recipe
+from tournant.domain.registry import ModelVersion
+from tournant.domain.tracking import RunStatus
+from tournant.domain.verification import Agreement, Comparison, Predictions, compare_metrics, compare_predictions, judge
+from tournant.errors import Invalid, TournantError
+from tournant.ports import PredictionRequest
+from tournant.services.context import Context
+from tournant.services.environments import get_environment
+from tournant.services.probes import make_probe
+from tournant.services.recipes import recorded_machines
+from tournant.services.step_order import log_step_metrics, run_steps
+from tournant.services.steps import StepRunner
+from tournant.services.tracking import create_run, finish_run, get_run
+
+__all__ = ["Recreation", "Recreator", "recreation_folder"]
+
+VERIFIES_TAG = "tournant.verifies"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recreation:
+    """A model made again: its predictions of the probe set, or the `failure` for which there are none."""
+
+    run: str
+    predictions: Predictions | None
+    metrics: dict[str, float] = field(default_factory=dict)
+    outs: dict[str, str] = field(default_factory=dict)
+    machines: dict[str, Machine] = field(default_factory=dict)
+    failure: str = ""
+    failed_step: str = ""
+
+
+class Recreator:
+    """Makes one model version again, as often as it takes, each time in an empty folder."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        version: ModelVersion,
+        folder: Path,
+        *,
+        tolerance: float,
+        jobs: int,
+        say: Callable[[str], None],
+    ) -> None:
+        """Work under `folder`."""
+        self._ctx, self.version, self._folder = ctx, version, folder
+        self._tolerance, self._jobs, self._say = tolerance, jobs, say
+        self.probe, self._rows = make_probe(ctx, version)
+        self.runs: list[str] = []
+        self._recorded: Predictions | None = None
+
+    def recreate(self, recipe: Recipe, *, why: str) -> Recreation:
+        """Run a recipe's steps, and predict the probe set with the model they make."""
+        self._say(why)
+        folder = self._folder / str(len(self.runs))
+        self._ctx.blobs.checkout(recipe.code, folder)
+        for name, path in recipe.project.data.items():
+            self._ctx.blobs.checkout(recipe.data[name], folder / path)
+        runner = self._runner(recipe, folder)
+        self.runs.append(runner.run.id)
+        try:
+            steps = run_steps(runner, recipe.steps, jobs=self._jobs)
+            log_step_metrics(runner, recipe.steps)
+            predictions = self._predict(recipe, folder)
+        except TournantError as exc:
+            finish_run(self._ctx, runner.run.id, status=RunStatus.FAILED, error=exc.message)
+            return Recreation(
+                run=runner.run.id,
+                predictions=None,
+                failure=exc.message,
+                failed_step=exc.place.removeprefix("pipeline."),
+                machines=recorded_machines(self._ctx, runner.run.id),
+            )
+        except BaseException as exc:
+            finish_run(self._ctx, runner.run.id, status=RunStatus.CANCELLED, error=f"interrupted: {type(exc).__name__}")
+            raise
+        finish_run(self._ctx, runner.run.id)
+        return Recreation(
+            run=runner.run.id,
+            predictions=predictions,
+            metrics=get_run(self._ctx, runner.run.id).metrics,
+            outs={path: digest for step in steps for path, digest in step.outs.items()},
+            machines=recorded_machines(self._ctx, runner.run.id),
+        )
+
+    def compare(self, made: Recreation, other: Recreation | None = None) -> Comparison:
+        """Compare what was made with the recorded model, or with another recreation of it."""
+        if other is None:
+            predictions, metrics = self._recorded, self.version.metrics
+        else:
+            predictions, metrics = other.predictions, other.metrics
+        relative = self.version.signature.output.kind == "number"
+        if predictions is None or made.predictions is None:
+            same = (
+                predictions is made.predictions is None and other is not None and made.failed_step == other.failed_step
+            )
+            agreement = Agreement.IDENTICAL if same else Agreement.DIFFERENT
+            return Comparison(agreement=agreement, max_difference=None, relative=relative, rows=len(self._rows))
+        largest = compare_predictions(predictions, made.predictions, relative=relative)
+        differing = compare_metrics(metrics, made.metrics)
+        return Comparison(
+            agreement=judge(largest, differing, tolerance=self._tolerance),
+            max_difference=largest if largest != float("inf") else None,
+            relative=relative,
+            rows=len(self._rows),
+            metrics=differing,
+        )
+
+    def _runner(self, recipe: Recipe, folder: Path) -> StepRunner:
+        run = create_run(
+            self._ctx,
+            experiment=f"verify-{self.version.model}",
+            tags={VERIFIES_TAG: self.version.id},
+            datasets=self.version.datasets,
+            code=recipe.code,
+            environment=recipe.environment.digest if recipe.environment else "",
+        )
+        return StepRunner(
+            ctx=self._ctx,
+            project=recipe.project,
+            folder=folder,
+            run=run,
+            environment=recipe.environment,
+            known={recipe.project.data[name]: recipe.data[name] for name in recipe.project.data},
+            caching=False,
+            variables=recipe.variables,
+            say=_say_nothing,
+        )
+
+    def _predict(self, recipe: Recipe, folder: Path) -> Predictions:
+        """Predict with the model made, and once with the recorded one: both in one process where they share an environment."""
+        model = recipe.project.model
+        made = folder / (model.path if model else "model")
+        made = made if made.is_dir() else made.parent
+        if not (made / self.version.entry).is_file():
+            raise Invalid(f"the steps make no {self.version.entry!r} in {made.name!r}, where the version has its model")
+        requests = [self._request(made, recipe.environment)]
+        if self._recorded is None:
+            recorded = self._folder / "recorded" / "model"
+            self._ctx.blobs.checkout(self.version.digest, recorded)
+            recorded = recorded if recorded.is_dir() else recorded.parent
+            requests.append(self._request(recorded, None))
+        predictions = self._ctx.converter.predict(requests)
+        if self._recorded is None:
+            self._recorded = predictions[1]
+        return predictions[0]
+
+    def _request(self, folder: Path, environment: Environment | None) -> PredictionRequest:
+        version = self.version
+        if version.flavor == "onnx":
+            environment = None
+        elif environment is None and version.environment:
+            environment = get_environment(self._ctx, version.environment)
+        return PredictionRequest(
+            folder=folder,
+            entry=version.entry,
+            flavor=version.flavor,
+            predict=version.predict,
+            signature=version.signature,
+            rows=self._rows,
+            environment=environment,
+        )
+
+
+@contextmanager
+def recreation_folder(ctx: Context, name: str) -> Iterator[Path]:
+    """Give an empty folder in the home (so that files are linked, not copied), and take it away again."""
+    folder = ctx.settings.home / "verifications" / name
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _say_nothing(_text: str) -> None:
+    return
