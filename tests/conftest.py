@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from tournant.adapters.blobs.local import LocalBlobStore
 from tournant.adapters.compute.local import LocalExecutor
 from tournant.adapters.environments.machine import read_machine
+from tournant.adapters.keys import HomeKeys
 from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
 from tournant.adapters.sql.migrate import upgrade
 from tournant.adapters.sql.transactions import SqlTransactions, create_engine
@@ -235,6 +236,7 @@ def context(
         executor=LocalExecutor(settings.home / "jobs", settings),
         environments=InstalledEnvironments(),
         converter=ExampleConverter(settings),
+        keys=HomeKeys(settings.home / "keys"),
         notifiers=(notifications,),
         clock=clock,
         actor="tester",

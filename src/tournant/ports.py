@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
@@ -27,6 +28,8 @@ __all__ = [
     "InspectionRequest",
     "Job",
     "JobStatus",
+    "KeyKind",
+    "Keys",
     "Lockstep",
     "ModelConverter",
     "Notifier",
@@ -165,13 +168,16 @@ class PredictionLog(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A command for an executor. `threads` bounds numeric libraries; `niceness` keeps training from starving serving."""
+    """A command for an executor. `threads` bounds numeric libraries; `niceness` keeps training from starving serving.
+
+    `env` are variables beside the executor's own; None takes one away.
+    """
 
     id: str
     command: Sequence[str] | str
     cwd: Path
     log: Path
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str | None] = field(default_factory=dict)
     threads: int = 1
     niceness: int = 0
 
@@ -293,6 +299,29 @@ class ModelConverter(Protocol):
 
         Invalid, with the reason, for a model that does not load or predict.
         """
+        ...
+
+
+class KeyKind(StrEnum):
+    """What a key of the home signs."""
+
+    STATEMENTS = "statements"  # what tournant has found out: Ed25519
+    MODELS = "models"  # model files, in the OpenSSF format: ECDSA on P-256
+
+
+class Keys(Protocol):
+    """Signs with keys of the home, which are made when they are first used, and checks signatures. Public keys are PEM."""
+
+    def sign(self, kind: KeyKind, message: bytes, *, key: Path | None = None) -> bytes:
+        """Sign with the home's key of a kind, or with a private key in a PEM file; Invalid when that is none."""
+        ...
+
+    def public(self, kind: KeyKind, *, key: Path | None = None) -> bytes:
+        """Give the public half of the same key."""
+        ...
+
+    def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        """Tell whether a signature of a message holds; Invalid when `public` is no public key."""
         ...
 
 

@@ -22,7 +22,7 @@ COMMANDS = {
     "predict": ("predict", "Predict, one request or a whole file"),
     "labels": ("labels", "Say what really happened"),
     "data": ("registry", "Datasets and their versions"),
-    "models": ("registry", "Registered models, versions and aliases"),
+    "models": ("proofs", "Registered models, versions, aliases and signatures"),
     "runs": ("runs", "Tracked runs"),
     "deployments": ("deployments", "Deployments, revisions, rollback, shadows"),
     "rollouts": ("rollouts", "Rollouts: gates, decisions, promote, pause, abort"),

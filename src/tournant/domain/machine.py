@@ -12,6 +12,7 @@ __all__ = [
     "kernel_variables",
     "numeric_defaults",
     "pin_kernels",
+    "restore_variables",
 ]
 
 HASH_SEED = "PYTHONHASHSEED"
@@ -69,24 +70,34 @@ def is_thread_variable(variable: str) -> bool:
     return variable.endswith("_NUM_THREADS") or variable in _MORE_THREADS
 
 
-def pin_kernels(recorded: Machine, here: Mapping[str, str]) -> dict[str, str]:
-    """Give the variables under which another machine takes the recorded kernels, as far as libraries can be told.
+def restore_variables(recorded: Machine, here: Mapping[str, str]) -> dict[str, str | None]:
+    """Give the kernel variables of a record; None takes away one that is set `here` and was not then.
 
-    `here` are the variables set there; those that the record does not have are emptied.
-
-    >>> pin_kernels(Machine(kernels={"OpenBLAS in numpy.libs": "Haswell"}), {"MKL_CBWR": "AVX2"})
-    {'MKL_CBWR': '', 'OPENBLAS_CORETYPE': 'Haswell'}
+    >>> restore_variables(Machine(variables={"MKL_CBWR": "AVX2"}), {"OPENBLAS_CORETYPE": "Haswell"})
+    {'OPENBLAS_CORETYPE': None, 'MKL_CBWR': 'AVX2'}
     """
-    emptied = {name: "" for name in here if is_numeric(name) and not is_thread_variable(name) and name != HASH_SEED}
-    kernels = {
-        variable: kernel.lower() if variable.startswith("ATEN") else kernel
+    gone = {name: None for name in here if _chooses_kernels(name)}
+    return {**gone, **kernel_variables(recorded)}
+
+
+def pin_kernels(recorded: Machine, natural: Machine) -> dict[str, str]:
+    """Give the variables under which libraries take the recorded kernels, for those that by nature take others here.
+
+    >>> pin_kernels(Machine(kernels={"OpenBLAS in numpy.libs": "Haswell"}), Machine(kernels={"OpenBLAS in numpy.libs": "Zen"}))
+    {'OPENBLAS_CORETYPE': 'Haswell'}
+    """
+    return {
+        variable: kernel.lower() if library == "ATen" else kernel
         for name, kernel in recorded.kernels.items()
         for library, variable in _PINS.items()
-        if name.startswith(library)
+        if name.startswith(library) and natural.kernels.get(name, kernel) != kernel
     }
-    return {**emptied, **kernels, **kernel_variables(recorded)}
 
 
 def kernel_variables(machine: Machine) -> dict[str, str]:
     """Give those of a machine's variables that choose kernels, not threads or the hash seed."""
-    return {k: v for k, v in machine.variables.items() if not is_thread_variable(k) and k != HASH_SEED}
+    return {name: value for name, value in machine.variables.items() if _chooses_kernels(name)}
+
+
+def _chooses_kernels(variable: str) -> bool:
+    return is_numeric(variable) and not is_thread_variable(variable) and variable != HASH_SEED

@@ -17,7 +17,7 @@ class Recipe:
     """All that goes into a model. `code` is a snapshot's digest, `data` dataset to tree digest, `steps` those to run.
 
     The project has the params and threads to run with, whatever its file in the snapshot says; `variables` are set for a
-    step (by name) beside its own.
+    step (by name) beside its own; None takes one away.
     """
 
     project: Project
@@ -25,7 +25,7 @@ class Recipe:
     data: Mapping[str, str]
     environment: Environment | None
     steps: frozenset[str]
-    variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    variables: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
 
 
 def blend(recorded: Recipe, other: Recipe, causes: Collection[Cause]) -> Recipe:

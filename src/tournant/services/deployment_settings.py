@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig
+from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig, Requirement
 from tournant.domain.pipeline import ModelSpec
 from tournant.domain.retraining import RetrainingPolicy
 from tournant.domain.rollout import RolloutStrategy
@@ -89,6 +89,7 @@ def read_deployment(
         rollout=rollout,
         monitors=MonitorConfig(**_fields(given.get("monitors"), _MONITORS, MonitorConfig())),
         retraining=retraining,
+        require=tuple(map(Requirement, given.get("require", ()))),
     )
     return config, [*problems, *found]
 

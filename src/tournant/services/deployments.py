@@ -16,6 +16,7 @@ from tournant.services.context import Context
 from tournant.services.registry import get_version
 from tournant.services.rollouts import move_rollout, start_rollout, supersede_rollout
 from tournant.services.routing import bump_routes, find_open_rollout
+from tournant.services.vouching import refuse_unvouched
 
 __all__ = [
     "add_revision",
@@ -84,6 +85,7 @@ def deploy(
         known = None if force else _find_known(uow, deployment, model_version, rollout)
         if known:
             return known
+        refuse_unvouched(uow, name, deployment.config.require, model_version)
         revision = _add_revision(ctx, uow, deployment, model_version, reason)
         if rollout:
             supersede_rollout(ctx, uow, rollout, revision.id)

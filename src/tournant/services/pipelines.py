@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ from tournant.services.project_models import makes_model, register_project_model
 from tournant.services.projects import load_project
 from tournant.services.registry import Provenance, get_version
 from tournant.services.step_order import log_step_metrics, run_steps
-from tournant.services.steps import NICENESS, StepRunner, command_environ, last_lines
+from tournant.services.steps import NICENESS, StepRunner, command_environ, last_lines, own_interpreter
 from tournant.services.tracking import create_run, finish_run, get_run
 from tournant.services.yaml_document import suggest
 
@@ -108,7 +107,7 @@ def run_tests(
     project = load_project(folder, provided=names_in_store(ctx))
     _restore(ctx, project, folder, found)
     environment = get_environment(ctx, found.environment) if project.environment and found.environment else None
-    python = ctx.environments.build(environment) if environment else _own_python()
+    python = ctx.environments.build(environment) if environment else own_interpreter()
     notes = ctx.settings.home / "runs" / (found.run or "tests")
     environ = {**command_environ(ctx, python), "TOURNANT_MODEL": str(_model_folder(project, folder))}
 
@@ -235,10 +234,6 @@ def _ending_cleanly() -> Iterator[None]:
 
 def _json(value: object) -> str:
     return json.dumps(value)
-
-
-def _own_python() -> Path:
-    return Path(sys.executable)
 
 
 def _say_nothing(_text: str) -> None:

@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 
-from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig
+from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig, Requirement
 from tournant.domain.pipeline import ModelSpec, Step
 from tournant.domain.retraining import RetrainingPolicy
 from tournant.domain.rollout import RolloutStrategy
@@ -112,6 +112,10 @@ def _deployment() -> Schema:
             column=_text(f"The label's name; default: the model's `label`, else {_LABELS.column}"),
             delay=_duration("How long after a prediction its label is expected", _LABELS.delay_seconds),
             maturity=_duration("How long after a unit of evidence its labels are complete", _LABELS.maturity_seconds),
+        ),
+        require=_list(
+            _option("A proof", [requirement.value for requirement in Requirement]),
+            "What a version must have to be rolled out: `signed` (tournant models sign), `verified` (tournant verify)",
         ),
         rollout=_rollout(),
         monitors=_monitors(),

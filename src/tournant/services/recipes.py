@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tournant.domain.data import DatasetVersion
-from tournant.domain.machine import Machine, StepMachine, kernel_variables
+from tournant.domain.machine import Machine, StepMachine, kernel_variables, pin_kernels, restore_variables
 from tournant.domain.pipeline import Project
 from tournant.domain.recipe import Recipe
 from tournant.domain.registry import ModelVersion
@@ -22,10 +22,12 @@ from tournant.services.context import Context
 from tournant.services.environments import capture_environment, get_environment
 from tournant.services.pipeline_inputs import names_in_store
 from tournant.services.projects import PROJECT_FILE, load_project
+from tournant.services.steps import own_interpreter
 
 __all__ = [
     "compare_files",
     "folder_recipe",
+    "pinned_variables",
     "recorded_machines",
     "recorded_outs",
     "recorded_recipe",
@@ -89,13 +91,24 @@ def recorded_outs(ctx: Context, run: str) -> dict[str, str]:
         return {path: digest for step in uow.find(StepRun, run=run) for path, digest in step.outs.items()}
 
 
-def restored_variables(ctx: Context, machines: Mapping[str, Machine]) -> dict[str, dict[str, str]]:
+def restored_variables(ctx: Context, machines: Mapping[str, Machine]) -> dict[str, dict[str, str | None]]:
     """Give each step the kernel variables it was recorded with, where they are not set otherwise here."""
     here = ctx.settings.environ
     return {
         step: {name: value for name, value in kernel_variables(machine).items() if name not in here}
         for step, machine in machines.items()
     }
+
+
+def pinned_variables(ctx: Context, recipe: Recipe, machines: Mapping[str, Machine]) -> dict[str, dict[str, str | None]]:
+    """Give each step the variables under which it gets the recorded CPU kernels, as far as libraries can be told."""
+    python = ctx.environments.build(recipe.environment) if recipe.environment else own_interpreter()
+    pinned = {}
+    for step, machine in machines.items():
+        restored = restore_variables(machine, ctx.settings.environ)
+        natural = ctx.environments.machine(python, ctx.settings.child_environ(restored))
+        pinned[step] = {**restored, **pin_kernels(machine, natural)}
+    return pinned
 
 
 def compare_files(ctx: Context, recorded: Recipe, other: Recipe) -> Iterator[Difference]:

@@ -19,7 +19,7 @@ from tournant.ports import Job
 from tournant.services.context import Context
 from tournant.services.tracking import log_step
 
-__all__ = ["StepRunner", "command_environ", "last_lines", "read_metrics"]
+__all__ = ["StepRunner", "command_environ", "last_lines", "own_interpreter", "read_metrics"]
 
 _BY_SIGNAL = 128  # a shell says that a command was killed by adding the signal to this
 NICENESS = 10  # training must not starve serving on the same machine
@@ -44,13 +44,12 @@ class _Interpreter:
     def get(self) -> Path:
         with self.lock:
             if self.path is None:
-                self.path = (
-                    self.ctx.environments.build(self.environment) if self.environment else _platform_interpreter()
-                )
+                self.path = self.ctx.environments.build(self.environment) if self.environment else own_interpreter()
         return self.path
 
 
-def _platform_interpreter() -> Path:
+def own_interpreter() -> Path:
+    """Give the Python that runs tournant, where a project declares no environment."""
     return Path(sys.executable)
 
 
@@ -70,7 +69,7 @@ class StepRunner:
     known: dict[str, str]
     force: bool = False
     caching: bool = True
-    variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    variables: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     say: Callable[[str], None]
     running: set[str] = field(default_factory=set)
 
@@ -139,7 +138,7 @@ class StepRunner:
         record = replace(record, log=str(log))
         log_step(self.ctx, record)
         self.say(f"{step.name}: {step.run}")
-        variables = {
+        variables: dict[str, str | None] = {
             **command_environ(self.ctx, python),
             **self.variables.get(step.name, {}),
             **step.env,
@@ -161,7 +160,7 @@ class StepRunner:
         )
         return self._conclude(step, replace(record, exit_code=exit_code), machine)
 
-    def _read_machine(self, step: Step, python: Path, variables: Mapping[str, str]) -> StepMachine:
+    def _read_machine(self, step: Step, python: Path, variables: Mapping[str, str | None]) -> StepMachine:
         environ = self.ctx.settings.child_environ({**numeric_defaults(step.threads), **variables})
         return StepMachine(run=self.run.id, step=step.name, machine=self.ctx.environments.machine(python, environ))
 

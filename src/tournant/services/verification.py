@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-from tournant.domain.machine import pin_kernels
 from tournant.domain.recipe import Recipe, blend, compare_machines, compare_recipes, with_threads
 from tournant.domain.verification import Agreement, Cause, Comparison, Difference, Verification
 from tournant.errors import Invalid
@@ -12,6 +12,7 @@ from tournant.services.context import Context, new_id
 from tournant.services.recipes import (
     compare_files,
     folder_recipe,
+    pinned_variables,
     recorded_machines,
     recorded_outs,
     recorded_recipe,
@@ -19,6 +20,7 @@ from tournant.services.recipes import (
 )
 from tournant.services.recreation import Recreation, Recreator, recreation_folder
 from tournant.services.registry import get_version
+from tournant.services.signing import sign_statement
 
 __all__ = ["TOLERANCE", "list_verifications", "verify_version"]
 
@@ -104,6 +106,7 @@ def verify_version(
         ended_at=ctx.clock.now(),
         actor=ctx.actor,
     )
+    verification = replace(verification, statement=sign_statement(ctx, verification, found))
     _keep(ctx, verification)
     return verification
 
@@ -118,7 +121,7 @@ class _Inquiry:
     """Finds out why a recreated model differs: each step of it is one more recreation."""
 
     def __init__(self, ctx: Context, recreator: Recreator, *, project: Path | None, threads: int | None) -> None:
-        """Read the recipe on record, and the other one that is tried."""
+        """Read the recipe on record, and the other one that is tried (the same one without a project or threads)."""
         self._ctx, self._recreator = ctx, recreator
         version = recreator.version
         self._machines = recorded_machines(ctx, version.run)
@@ -126,8 +129,13 @@ class _Inquiry:
         other = folder_recipe(ctx, project, recorded) if project else recorded
         other = replace(other, variables=restored_variables(ctx, self._machines))
         self.other = with_threads(other, threads) if threads else other
-        pins = {step: pin_kernels(machine, ctx.settings.environ) for step, machine in self._machines.items()}
-        self.recorded = replace(recorded, variables=pins)
+        self._unpinned = recorded
+
+    @cached_property
+    def recorded(self) -> Recipe:
+        """The recipe on record, CPU kernels included."""
+        pinned = pinned_variables(self._ctx, self._unpinned, self._machines)
+        return replace(self._unpinned, variables=pinned)
 
     def attempt(self, recipe: Recipe, *, why: str) -> _Attempt:
         """Make the model from a recipe and compare it with the recorded one."""
@@ -137,8 +145,8 @@ class _Inquiry:
     def differences(self, first: _Attempt) -> tuple[Difference, ...]:
         """Give all that was not as recorded in the first attempt."""
         return (
-            *compare_recipes(self.recorded, self.other),
-            *compare_files(self._ctx, self.recorded, self.other),
+            *compare_recipes(self._unpinned, self.other),
+            *compare_files(self._ctx, self._unpinned, self.other),
             *compare_machines(self._machines, first.made.machines),
         )
 

@@ -21,7 +21,7 @@ from tournant.domain.environment import Environment, LockedRequirements
 from tournant.domain.machine import StepMachine
 from tournant.domain.predictions import Label, Segment, Traffic
 from tournant.domain.profile import ReferenceProfile, WindowProfile
-from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
+from tournant.domain.registry import ModelAlias, ModelSignature, ModelVersion, RegisteredModel
 from tournant.domain.retraining import Retraining
 from tournant.domain.rollout import Observation, Rollout, RolloutDecision
 from tournant.domain.tracking import Experiment, Metric, Run, StepRun
@@ -123,6 +123,7 @@ RECORDS: dict[type[Any], Mapping] = {
         Mapping(RegisteredModel, "registered_model", "name"),
         Mapping(ModelVersion, "model_version", "id", "model,number"),
         Mapping(ModelAlias, "model_alias", "model,alias"),
+        Mapping(ModelSignature, "model_signature", "model_version"),
         Mapping(Verification, "verification", "id", "model_version,started_at"),
         Mapping(Deployment, "deployment", "name"),
         Mapping(Revision, "revision", "id", "deployment,number"),

@@ -1,4 +1,4 @@
-"""Verifications of model versions, and the machines that steps ran on."""
+"""Verifications and signatures of model versions, and the machines that steps ran on."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,16 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create both tables."""
+    """Create the tables."""
+    op.create_table(
+        "model_signature",
+        sa.Column("model_version", sa.Text(), nullable=False),
+        sa.Column("bundle", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("signed_at", sa.Double(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("model_version"),
+    )
     op.create_table(
         "step_machine",
         sa.Column("run", sa.Text(), nullable=False),
