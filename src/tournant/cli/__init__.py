@@ -14,6 +14,10 @@ __all__ = ["main"]
 COMMANDS = {
     "init": ("project", "Start a project in a folder"),
     "run": ("project", "Run the project's pipeline and register its model"),
+    "dag": ("comparing", "Draw the project's steps"),
+    "params": ("comparing", "Compare params of runs"),
+    "metrics": ("comparing", "Compare metrics of runs"),
+    "plots": ("comparing", "Draw plots of runs over each other"),
     "verify": ("verify", "Recreate a model version, and say whether it is the same"),
     "up": ("server", "Run tournant here, in the foreground"),
     "down": ("server", "Stop the tournant that runs on this home"),

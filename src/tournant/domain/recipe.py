@@ -1,11 +1,11 @@
 """What a model is made from, and how two such recipes differ."""
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from tournant.domain.environment import Environment, packages
 from tournant.domain.machine import HASH_SEED, Machine, is_numeric, is_thread_variable, kernel_variables
+from tournant.domain.params import flatten_params, written
 from tournant.domain.pipeline import Project, Step
 from tournant.domain.verification import Cause, Difference
 
@@ -96,9 +96,9 @@ def _kernel(name: str, recorded: str, found: str) -> Difference:
 
 
 def _compare_params(recorded: Project, other: Project) -> Iterator[Difference]:
-    used = {name for project in (recorded, other) for step in project.steps for name in step.params}
-    for name in sorted(used):
-        a, b = _text(recorded.params, name), _text(other.params, name)
+    ours, theirs = flatten_params(recorded.params), flatten_params(other.params)
+    for name in sorted(ours.keys() | theirs.keys()):
+        a, b = (written(params[name]) if name in params else "" for params in (ours, theirs))
         if a != b:
             yield Difference(cause=Cause.PARAMS, name=name, recorded=a, found=b)
 
@@ -111,8 +111,10 @@ def _compare_steps(recorded: Step, other: Step) -> Iterator[Difference]:
             recorded=str(recorded.threads),
             found=str(other.threads),
         )
-    if recorded.run != other.run:
-        yield Difference(cause=Cause.CODE, name=f"command of {recorded.name}", recorded=recorded.run, found=other.run)
+    if recorded.source != other.source:
+        yield Difference(
+            cause=Cause.CODE, name=f"command of {recorded.name}", recorded=recorded.source, found=other.source
+        )
     for name in sorted(recorded.env.keys() | other.env.keys()):
         a, b = recorded.env.get(name, ""), other.env.get(name, "")
         if a != b:
@@ -143,10 +145,3 @@ def _compare_environments(recorded: Environment | None, other: Environment | Non
             yield Difference(cause=Cause.ENVIRONMENT, name=name, recorded=a.get(name, ""), found=b.get(name, ""))
     if not found and recorded.lock != other.lock:  # the same versions from other files
         yield Difference(cause=Cause.ENVIRONMENT, name="hashes in the lock")
-
-
-def _text(params: Mapping[str, object], name: str) -> str:
-    if name not in params:
-        return ""
-    value = params[name]
-    return value if isinstance(value, str) else json.dumps(value)

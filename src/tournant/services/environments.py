@@ -9,7 +9,7 @@ from tournant.errors import Conflict
 from tournant.services.context import Context
 from tournant.services.lookup import get_record
 
-__all__ = ["capture_environment", "get_environment", "lock_requirements"]
+__all__ = ["capture_environment", "find_environment", "get_environment", "lock_requirements"]
 
 
 def capture_environment(ctx: Context, project: Project, *, relock: bool = False) -> Environment | None:
@@ -20,15 +20,20 @@ def capture_environment(ctx: Context, project: Project, *, relock: bool = False)
     return lock_requirements(ctx, python=spec.python, requirements=spec.text, relock=relock)
 
 
+def find_environment(ctx: Context, project: Project) -> Environment | None:
+    """Give the environment that the project's requirements were locked to, if they were; nothing is resolved."""
+    if project.environment is None:
+        return None
+    return _find_locked(ctx, _key(ctx, project.environment.python, project.environment.text))
+
+
 def lock_requirements(ctx: Context, *, python: str, requirements: str, relock: bool = False) -> Environment:
     """Lock requirements and keep the environment.
 
     What was locked before is not resolved again: a model that is retrained in a year gets what it was made in, unless
     its requirements change or `relock` asks for new versions.
     """
-    key = hashlib.blake2b(
-        f"{python or ctx.settings.platform_python}\n{requirements}".encode(), digest_size=32
-    ).hexdigest()
+    key = _key(ctx, python, requirements)
     known = None if relock else _find_locked(ctx, key)
     if known:
         return known
@@ -43,6 +48,11 @@ def lock_requirements(ctx: Context, *, python: str, requirements: str, relock: b
 def get_environment(ctx: Context, digest: str) -> Environment:
     """Read an environment."""
     return get_record(ctx, Environment, digest, noun="environment")
+
+
+def _key(ctx: Context, python: str, requirements: str) -> str:
+    text = f"{python or ctx.settings.platform_python}\n{requirements}"
+    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
 
 
 def _find_locked(ctx: Context, key: str) -> Environment | None:

@@ -29,9 +29,11 @@ class PipelineInputs:
     commit: str
 
 
-def gather_inputs(ctx: Context, folder: Path, datasets: Mapping[str, str]) -> PipelineInputs:
-    """Read a project and keep its data, code and environment on record; `datasets` go in place of its own files."""
-    project = load_project(folder, provided={*datasets, *names_in_store(ctx)})
+def gather_inputs(
+    ctx: Context, folder: Path, datasets: Mapping[str, str], params: Mapping[str, object]
+) -> PipelineInputs:
+    """Read a project and keep its data, code and environment on record; `datasets` and `params` replace its own."""
+    project = load_project(folder, provided={*datasets, *names_in_store(ctx)}, params=params)
     unknown = [name for name in datasets if name not in project.data]
     if unknown:
         known = ", ".join(project.data) or "none"

@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import json
 import os
 import signal
 import threading
@@ -14,10 +13,11 @@ from pathlib import Path
 from types import FrameType
 
 from tournant.domain.data import DatasetVersion
-from tournant.domain.pipeline import Project, TestSpec, upstream
+from tournant.domain.params import flatten_params, written
+from tournant.domain.pipeline import Project, TestSpec
 from tournant.domain.registry import ModelVersion
 from tournant.domain.tracking import Run, RunStatus, StepRun
-from tournant.errors import Conflict, NotFound, TournantError
+from tournant.errors import Conflict, TournantError
 from tournant.ports import Job
 from tournant.services.context import Context, new_id
 from tournant.services.data import find_newest_version
@@ -26,10 +26,9 @@ from tournant.services.pipeline_inputs import PipelineInputs, gather_inputs, nam
 from tournant.services.project_models import makes_model, register_project_model
 from tournant.services.projects import load_project
 from tournant.services.registry import Provenance, get_version
-from tournant.services.step_order import log_step_metrics, run_steps
+from tournant.services.step_order import choose_steps, log_step_metrics, run_steps
 from tournant.services.steps import NICENESS, StepRunner, command_environ, last_lines, own_interpreter
 from tournant.services.tracking import create_run, finish_run, get_run
-from tournant.services.yaml_document import suggest
 
 __all__ = ["PipelineResult", "run_project", "run_tests"]
 
@@ -60,6 +59,7 @@ def run_project(
     jobs: int = 2,
     register: bool = True,
     datasets: Mapping[str, str] | None = None,
+    params: Mapping[str, object] | None = None,
     tags: Mapping[str, str] | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> PipelineResult:
@@ -67,13 +67,13 @@ def run_project(
 
     A step with the same command, params, deps and environment as before is answered from the step cache unless `force`;
     so an interrupted run resumes. `datasets` puts dataset versions (`{"flights": "flights@3"}`) in the place of the
-    project's own files. `tags` go to the run and to the model version, which is then always a new one. Invalid, with the
+    project's own files, `params` values in the place of its own. `tags` go to the run and to the model version, which is then always a new one. Invalid, with the
     last lines of its output, when a step fails; Conflict when the folder is being run already.
     """
     folder, say = folder.resolve(), on_progress or _say_nothing
     with _alone_in(ctx, folder), _ending_cleanly():
-        inputs = gather_inputs(ctx, folder, datasets or {})
-        wanted = _choose(inputs.project, steps)
+        inputs = gather_inputs(ctx, folder, datasets or {}, params or {})
+        wanted = choose_steps(inputs.project, steps)
         _cancel_interrupted(ctx, inputs)
         run = _begin(ctx, inputs, tags or {})
         try:
@@ -123,20 +123,11 @@ def run_tests(
         return dict(zip((test.name for test in project.tests), pool.map(passes, project.tests), strict=True))
 
 
-def _choose(project: Project, steps: Sequence[str]) -> frozenset[str]:
-    names = [step.name for step in project.steps]
-    for name in steps:
-        if name not in names:
-            hint = suggest(name, names) or f" (it has: {', '.join(names)})"
-            raise NotFound(f"the pipeline has no step {name!r}{hint}")
-    return upstream(project.steps, steps or names)
-
-
 def _begin(ctx: Context, inputs: PipelineInputs, tags: Mapping[str, str]) -> Run:
     return create_run(
         ctx,
         experiment=inputs.project.name,
-        params={key: value if isinstance(value, str) else _json(value) for key, value in inputs.project.params.items()},
+        params={name: written(value) for name, value in flatten_params(inputs.project.params).items()},
         tags={FOLDER_TAG: str(inputs.folder), **tags},
         datasets=[version.id for version in inputs.data.values()],
         code=inputs.code,
@@ -230,10 +221,6 @@ def _ending_cleanly() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _json(value: object) -> str:
-    return json.dumps(value)
 
 
 def _say_nothing(_text: str) -> None:

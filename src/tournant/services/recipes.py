@@ -11,10 +11,11 @@ from typing import Any
 
 from tournant.domain.data import DatasetVersion
 from tournant.domain.machine import Machine, StepMachine, kernel_variables, pin_kernels, restore_variables
+from tournant.domain.params import flatten_params, written
 from tournant.domain.pipeline import Project
 from tournant.domain.recipe import Recipe
 from tournant.domain.registry import ModelVersion
-from tournant.domain.tracking import Run, StepRun
+from tournant.domain.tracking import StepRun
 from tournant.domain.verification import Cause, Difference
 from tournant.errors import Invalid, NotFound
 from tournant.services.code import capture_code
@@ -23,14 +24,17 @@ from tournant.services.environments import capture_environment, get_environment
 from tournant.services.pipeline_inputs import names_in_store
 from tournant.services.projects import PROJECT_FILE, load_project
 from tournant.services.steps import own_interpreter
+from tournant.services.tracking import get_run
 
 __all__ = [
     "compare_files",
     "folder_recipe",
+    "load_snapshot",
     "pinned_variables",
     "recorded_machines",
     "recorded_outs",
     "recorded_recipe",
+    "render_recipe",
     "restored_variables",
 ]
 
@@ -39,8 +43,8 @@ _TEXT_BYTES = 20_000_000  # larger files are only told to differ
 
 def recorded_recipe(ctx: Context, version: ModelVersion) -> Recipe:
     """Give what a version's record says it was made from; Invalid when the record does not have it all."""
+    run = get_run(ctx, version.run) if version.run else None
     with ctx.transactions.begin(write=False) as uow:
-        run = uow.get(Run, version.run) if version.run else None
         steps = uow.find(StepRun, run=version.run) if version.run else []
         datasets = uow.find(DatasetVersion, id__in=list(version.datasets)) if version.datasets else []
     if run is None or not run.code or not steps:
@@ -49,7 +53,8 @@ def recorded_recipe(ctx: Context, version: ModelVersion) -> Recipe:
             "logged by a script). Make one that can: put its training in a tournant.yaml, then: tournant run"
         )
     data = {dataset.dataset: dataset.digest for dataset in datasets}
-    project = _with_params(_load_snapshot(ctx, run.code, data), run.params)
+    as_written = load_snapshot(ctx, run.code, data, {})
+    project = load_snapshot(ctx, run.code, data, _recorded_params(as_written, run.params))
     missing = [name for name in project.data if name not in data]
     if missing:
         raise Invalid(f"{version.id} cannot be recreated: no version of dataset {missing[0]!r} is on its record")
@@ -164,24 +169,37 @@ def _compare_texts(ctx: Context, cause: Cause, recorded: str, other: str) -> str
     return f":{place} ({' '.join(changes[:2])}{more})" if changes else " (line ends)"
 
 
-def _load_snapshot(ctx: Context, code: str, data: Mapping[str, str]) -> Project:
+def render_recipe(ctx: Context, recipe: Recipe) -> Recipe:
+    """Put the recipe's params into the commands of its code's steps, which may name them; threads stay."""
+    project = load_snapshot(ctx, recipe.code, recipe.data, flatten_params(recipe.project.params))
+    threads = {step.name: step.threads for step in recipe.project.steps}
+    steps = tuple(replace(step, threads=threads.get(step.name, step.threads)) for step in project.steps)
+    return replace(recipe, project=replace(project, steps=steps))
+
+
+def load_snapshot(ctx: Context, code: str, data: Mapping[str, str], params: Mapping[str, object]) -> Project:
+    """Read the project in a code snapshot, with params in the place of its own where it has such."""
     with TemporaryDirectory(prefix="tournant-") as temporary:
         folder = Path(temporary) / "code"
         ctx.blobs.checkout(code, folder)
-        return load_project(folder, provided=[*data, *names_in_store(ctx)])
+        provided = [*data, *names_in_store(ctx)]
+        project = load_project(folder, provided=provided)
+        own = flatten_params(project.params)
+        values = {name: value for name, value in params.items() if name in own and own[name] != value}
+        return load_project(folder, provided=provided, params=values) if values else project
 
 
-def _with_params(project: Project, recorded: Mapping[str, str]) -> Project:
-    """Give the project the params its run was given, which may be others than its file has."""
-    values = {name: _value(project.params.get(name), text) for name, text in recorded.items() if name in project.params}
-    return replace(project, params={**project.params, **values})
+def _recorded_params(project: Project, recorded: Mapping[str, str]) -> dict[str, object]:
+    """Read recorded params back: texts were recorded as they are, all else as JSON."""
+    own = flatten_params(project.params)
+    return {
+        name: own[name] if name in own and written(own[name]) == text else _value(text)
+        for name, text in recorded.items()
+    }
 
 
-def _value(own: object, recorded: str) -> Any:
-    """Read a recorded param back: texts were recorded as they are, all else as JSON."""
-    if recorded == (own if isinstance(own, str) else json.dumps(own)):
-        return own
+def _value(text: str) -> Any:
     try:
-        return json.loads(recorded)
+        return json.loads(text)
     except ValueError:
-        return recorded
+        return text

@@ -17,7 +17,7 @@ from tournant.ports import PredictionRequest
 from tournant.services.context import Context
 from tournant.services.environments import get_environment
 from tournant.services.probes import make_probe
-from tournant.services.recipes import recorded_machines
+from tournant.services.recipes import recorded_machines, recorded_outs
 from tournant.services.step_order import log_step_metrics, run_steps
 from tournant.services.steps import StepRunner
 from tournant.services.tracking import create_run, finish_run, get_run
@@ -57,6 +57,7 @@ class Recreator:
         self._ctx, self.version, self._folder = ctx, version, folder
         self._tolerance, self._jobs, self._say = tolerance, jobs, say
         self.probe, self._rows = make_probe(ctx, version)
+        self._outs = recorded_outs(ctx, version.run)
         self.runs: list[str] = []
         self._recorded: Predictions | None = None
 
@@ -67,6 +68,7 @@ class Recreator:
         self._ctx.blobs.checkout(recipe.code, folder)
         for name, path in recipe.project.data.items():
             self._ctx.blobs.checkout(recipe.data[name], folder / path)
+        self._place_frozen(recipe, folder)
         runner = self._runner(recipe, folder)
         self.runs.append(runner.run.id)
         try:
@@ -116,6 +118,13 @@ class Recreator:
             rows=len(self._rows),
             metrics=differing,
         )
+
+    def _place_frozen(self, recipe: Recipe, folder: Path) -> None:
+        """Put there what frozen steps had made: they are not run, in whatever recipe."""
+        for step in recipe.project.steps:
+            for path in step.products if step.frozen else ():
+                if path in self._outs:
+                    self._ctx.blobs.checkout(self._outs[path], folder / path)
 
     def _runner(self, recipe: Recipe, folder: Path) -> StepRunner:
         run = create_run(

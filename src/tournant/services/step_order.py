@@ -1,16 +1,31 @@
 """Running a pipeline's steps in their order, several at once."""
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from graphlib import TopologicalSorter
 
-from tournant.domain.pipeline import producers
+from tournant.domain.pipeline import Project, producers, upstream
 from tournant.domain.tracking import Metric, StepRun
-from tournant.errors import TournantError
+from tournant.errors import NotFound, TournantError
 from tournant.services.steps import StepRunner, read_metrics
 from tournant.services.tracking import log_metrics
+from tournant.services.yaml_document import suggest
 
-__all__ = ["log_step_metrics", "run_steps"]
+__all__ = ["choose_steps", "log_step_metrics", "run_steps"]
+
+
+def choose_steps(project: Project, names: Sequence[str]) -> frozenset[str]:
+    """Give the named steps (a repeated one by its name in the file, too) and all they need; every step if none is named."""
+    known: dict[str, list[str]] = {}
+    for step in project.steps:
+        for name in dict.fromkeys((step.defined_as or step.name, step.name)):
+            known.setdefault(name, []).append(step.name)
+    for name in names:
+        if name not in known:
+            hint = suggest(name, list(known)) or f" (it has: {', '.join(known)})"
+            raise NotFound(f"the pipeline has no step {name!r}{hint}")
+    return upstream(project.steps, [step for name in names or known for step in known[name]])
 
 
 def run_steps(runner: StepRunner, wanted: frozenset[str], *, jobs: int) -> tuple[StepRun, ...]:

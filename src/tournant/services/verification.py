@@ -16,6 +16,7 @@ from tournant.services.recipes import (
     recorded_machines,
     recorded_outs,
     recorded_recipe,
+    render_recipe,
     restored_variables,
 )
 from tournant.services.recreation import Recreation, Recreator, recreation_folder
@@ -179,7 +180,7 @@ class _Inquiry:
             return tuple(changed)
         alone = {
             kind: self.attempt(
-                blend(self.recorded, self.other, {kind}),
+                render_recipe(self._ctx, blend(self.recorded, self.other, {kind})),
                 why=f"it differs: making it again with only the {kind.value} changed",
             ).agreement
             for kind in kinds

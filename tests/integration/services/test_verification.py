@@ -11,12 +11,12 @@ from tournant.domain.control import Event
 from tournant.domain.data import StepCacheEntry
 from tournant.domain.environment import Environment
 from tournant.domain.machine import StepMachine
-from tournant.domain.tracking import Run
 from tournant.domain.verification import Cause, Verdict, Verification
 from tournant.errors import Invalid
 from tournant.services.context import Context
 from tournant.services.pipelines import run_project
 from tournant.services.project_models import register_file
+from tournant.services.tracking import find_runs
 from tournant.services.verification import list_verifications, verify_version
 
 PROJECT = """\
@@ -129,7 +129,7 @@ def test_a_verification_leaves_project_and_step_cache_alone(context: Context, fo
     verify_version(context, version)
     with context.transactions.begin(write=False) as uow:
         assert uow.find(StepCacheEntry, order="key") == before
-        assert [run.tags["tournant.verifies"] for run in uow.find(Run, experiment="verify-ridge")] == [version]
+    assert [run.tags["tournant.verifies"] for run in find_runs(context, experiment="verify-ridge")] == [version]
     assert run_project(context, folder).cached
 
 
@@ -275,12 +275,37 @@ def test_the_tolerance_decides(context: Context, folder: Path, version: str) -> 
 
 
 def test_params_of_the_run_are_restored(context: Context, folder: Path, version: str) -> None:
-    """What the run was given counts, not what its file says."""
-    with context.transactions.begin() as uow:
-        run = uow.find(Run, experiment="ridge")[0]
-        uow.save(replace(run, params={**run.params, "strength": "0.5"}))
-    found = verify_version(context, version)
-    assert found.verdict is Verdict.DIFFERENT
+    """What the run was given counts, not what its file says; the file as it is now is a change of params."""
+    made = run_project(context, folder, params={"strength": 0.5}).model_version
+    assert made
+    assert made.id != version
+    assert verify_version(context, made.id).verdict is Verdict.IDENTICAL
+    found = verify_version(context, made.id, project=folder)
+    assert [d.summary for d in found.causes] == ["strength 0.5 → 0.1"]
+
+
+def test_a_param_in_a_command_is_no_change_of_code(context: Context, folder: Path) -> None:
+    """The command says `${strength}`: another value is a change of the param, found beside one of the code."""
+    change(folder, "tournant.yaml", "python train.py,", "'python train.py ${strength}',")
+    change(folder, "tournant.yaml", "params: [strength, seed]", "params: [seed]")
+    change(folder, "train.py", 'params["strength"]', "float(sys.argv[1])")
+    made = run_project(context, folder).model_version
+    assert made
+    change(folder, "tournant.yaml", "strength: 0.1", "strength: 0.9")
+    change(folder, "linear.py", "class Linear", "# as ever\nclass Linear")
+    found = verify_version(context, made.id, project=folder)
+    assert [d.summary for d in found.causes] == ["strength 0.1 → 0.9"]
+    assert [d.cause for d in found.changed] == [Cause.CODE]
+
+
+def test_what_a_frozen_step_had_made_is_taken_from_the_record(context: Context, folder: Path) -> None:
+    """It is not run again for a verification, and need not even run any more."""
+    run_project(context, folder)
+    change(folder, "tournant.yaml", "prepare: {", "prepare: {frozen: true, ")
+    change(folder, "prepare.py", "import numpy", "raise SystemExit('frozen')")
+    made = run_project(context, folder, force=True, tags={"why": "frozen"}).model_version
+    assert made
+    assert verify_version(context, made.id).verdict is Verdict.IDENTICAL
 
 
 @pytest.mark.parametrize(
