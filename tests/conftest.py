@@ -33,7 +33,14 @@ from tournant.domain.alerts import Alert
 from tournant.domain.environment import Environment
 from tournant.domain.machine import Machine
 from tournant.domain.registry import Column, ColumnType, Conversion, ConversionStatus, Output, Signature
-from tournant.ports import BlobStore, ConversionRequest, Inspection, InspectionRequest, PredictionRequest
+from tournant.ports import (
+    BlobStore,
+    BuiltEnvironment,
+    ConversionRequest,
+    Inspection,
+    InspectionRequest,
+    PredictionRequest,
+)
 from tournant.services.context import Context
 
 START = 1_356_998_400.0  # 2013-01-01T00:00:00Z
@@ -70,6 +77,13 @@ class InstalledEnvironments:
     def interpreters(self) -> dict[str, Path]:
         """Give the interpreter that runs the tests."""
         return {f"{sys.version_info.major}.{sys.version_info.minor}": Path(sys.executable)}
+
+    def built(self) -> dict[str, BuiltEnvironment]:
+        """Nothing is built."""
+        return {}
+
+    def remove(self, digest: str) -> None:
+        """There is nothing to take away."""
 
     def machine(self, python: Path, environ: Mapping[str, str]) -> Machine:
         """Ask the interpreter that runs the tests."""

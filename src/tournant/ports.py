@@ -19,6 +19,7 @@ from tournant.domain.registry import Conversion, Scalar, Signature
 
 __all__ = [
     "BlobStore",
+    "BuiltEnvironment",
     "Clock",
     "Columns",
     "ConversionRequest",
@@ -210,6 +211,15 @@ class Executor(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltEnvironment:
+    """An environment on this machine: its interpreter, what it takes on the disk by itself, and when it was last asked for."""
+
+    python: Path
+    size_bytes: int
+    used_at: float
+
+
 class EnvironmentBuilder(Protocol):
     """Captures and rebuilds environments."""
 
@@ -223,6 +233,14 @@ class EnvironmentBuilder(Protocol):
 
     def interpreters(self) -> dict[str, Path]:
         """Give the CPython interpreters found, `major.minor` to path."""
+        ...
+
+    def built(self) -> dict[str, BuiltEnvironment]:
+        """Give the environments that are built here, by digest."""
+        ...
+
+    def remove(self, digest: str) -> None:
+        """Take a built environment away; it can be built again."""
         ...
 
     def machine(self, python: Path, environ: Mapping[str, str]) -> Machine:

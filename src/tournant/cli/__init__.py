@@ -25,6 +25,7 @@ COMMANDS = {
     "deploy": ("deploy", "Roll out a model version, a model file, or the project's newest model"),
     "predict": ("predict", "Predict, one request or a whole file"),
     "labels": ("labels", "Say what really happened"),
+    "environments": ("environments", "Locked environments, built where they are needed"),
     "data": ("registry", "Datasets and their versions"),
     "models": ("proofs", "Registered models, versions, aliases and signatures"),
     "runs": ("runs", "Tracked runs"),

@@ -9,7 +9,7 @@ from tournant.domain.params import flatten_params, written
 from tournant.domain.pipeline import Project, Step
 from tournant.domain.verification import Cause, Difference
 
-__all__ = ["Recipe", "blend", "compare_machines", "compare_recipes", "with_threads"]
+__all__ = ["Recipe", "blend", "compare_environments", "compare_machines", "compare_recipes", "with_threads"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def compare_recipes(recorded: Recipe, other: Recipe) -> Iterator[Difference]:
             yield Difference(cause=Cause.CODE, name=f"step {step.name}", recorded=step.run)
     for step in steps.values():
         yield Difference(cause=Cause.CODE, name=f"step {step.name}", found=step.run)
-    yield from _compare_environments(recorded.environment, other.environment)
+    yield from compare_environments(recorded.environment, other.environment)
 
 
 def compare_machines(recorded: Mapping[str, Machine], found: Mapping[str, Machine]) -> tuple[Difference, ...]:
@@ -129,7 +129,8 @@ def _cause_of(variable: str) -> Cause:
     return Cause.KERNEL if is_numeric(variable) else Cause.CODE
 
 
-def _compare_environments(recorded: Environment | None, other: Environment | None) -> Iterator[Difference]:
+def compare_environments(recorded: Environment | None, other: Environment | None) -> Iterator[Difference]:
+    """Give the packages, and the Python, that differ; None is tournant's own Python."""
     if recorded is None or other is None:
         if recorded is not other:
             names = [f"Python {env.python}, locked" if env else "tournant's own" for env in (recorded, other)]

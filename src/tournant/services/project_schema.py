@@ -51,7 +51,9 @@ def _environment() -> Schema:
             "pattern": r"^3\.\d+$",
             "expects": 'a Python version such as "3.11"',
         },
-        requirements=_path("A requirements file, as for pip"),
+        requirements=_path(
+            "A requirements file as for pip, a pyproject.toml, a uv.lock, or a conda file (its pip part)"
+        ),
     )
 
 
