@@ -1,9 +1,11 @@
 """Making a model again from a recipe, in a folder of its own, and comparing it with the recorded one."""
 
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from tournant.domain.environment import Environment
@@ -29,10 +31,14 @@ VERIFIES_TAG = "tournant.verifies"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recreation:
-    """A model made again: its predictions of the probe set, or the `failure` for which there are none."""
+    """A model made again, as it can be asked for predictions, or the `failure` for which there is none.
+
+    `model` is the digest of its folder.
+    """
 
     run: str
-    predictions: Predictions | None
+    model: str = ""
+    request: PredictionRequest | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     outs: dict[str, str] = field(default_factory=dict)
     machines: dict[str, Machine] = field(default_factory=dict)
@@ -59,10 +65,10 @@ class Recreator:
         self.probe, self._rows = make_probe(ctx, version)
         self._outs = recorded_outs(ctx, version.run)
         self.runs: list[str] = []
-        self._recorded: Predictions | None = None
+        self._predictions: dict[Path, Predictions] = {}
 
     def recreate(self, recipe: Recipe, *, why: str) -> Recreation:
-        """Run a recipe's steps, and predict the probe set with the model they make."""
+        """Run a recipe's steps, and give the model they make."""
         self._say(why)
         folder = self._folder / str(len(self.runs))
         self._ctx.blobs.checkout(recipe.code, folder)
@@ -74,12 +80,11 @@ class Recreator:
         try:
             steps = run_steps(runner, recipe.steps, jobs=self._jobs)
             log_step_metrics(runner, recipe.steps)
-            predictions = self._predict(recipe, folder)
+            request = self._request(self._find_model(recipe, folder), recipe.environment)
         except TournantError as exc:
             finish_run(self._ctx, runner.run.id, status=RunStatus.FAILED, error=exc.message)
             return Recreation(
                 run=runner.run.id,
-                predictions=None,
                 failure=exc.message,
                 failed_step=exc.place.removeprefix("pipeline."),
                 machines=recorded_machines(self._ctx, runner.run.id),
@@ -90,34 +95,54 @@ class Recreator:
         finish_run(self._ctx, runner.run.id)
         return Recreation(
             run=runner.run.id,
-            predictions=predictions,
+            model=self._ctx.blobs.put_tree(request.folder)[0],
+            request=request,
             metrics=get_run(self._ctx, runner.run.id).metrics,
             outs={path: digest for step in steps for path, digest in step.outs.items()},
             machines=recorded_machines(self._ctx, runner.run.id),
         )
 
     def compare(self, made: Recreation, other: Recreation | None = None) -> Comparison:
-        """Compare what was made with the recorded model, or with another recreation of it."""
-        if other is None:
-            predictions, metrics = self._recorded, self.version.metrics
-        else:
-            predictions, metrics = other.predictions, other.metrics
+        """Compare what was made with the recorded model, or with another recreation of it.
+
+        Only models whose files differ are asked for predictions: the same bytes in the same environment predict the same.
+        """
+        metrics = self.version.metrics if other is None else other.metrics
         relative = self.version.signature.output.kind == "number"
-        if predictions is None or made.predictions is None:
-            same = (
-                predictions is made.predictions is None and other is not None and made.failed_step == other.failed_step
-            )
+        if made.request is None or (other is not None and other.request is None):
+            same = other is not None and made.request is other.request and made.failed_step == other.failed_step
             agreement = Agreement.IDENTICAL if same else Agreement.DIFFERENT
             return Comparison(agreement=agreement, max_difference=None, relative=relative, rows=len(self._rows))
-        largest = compare_predictions(predictions, made.predictions, relative=relative)
+        try:
+            largest = self._compare_models(made, other, relative=relative)
+        except Invalid:  # what was recorded does not predict here, or what was made does not anywhere
+            largest = math.inf
         differing = compare_metrics(metrics, made.metrics)
         return Comparison(
             agreement=judge(largest, differing, tolerance=self._tolerance),
-            max_difference=largest if largest != float("inf") else None,
+            max_difference=largest if math.isfinite(largest) else None,
             relative=relative,
             rows=len(self._rows),
             metrics=differing,
         )
+
+    def _compare_models(self, made: Recreation, other: Recreation | None, *, relative: bool) -> float:
+        one = made.request
+        two = other.request if other else self._recorded
+        assert one and two  # see compare
+        same_files = made.model == (other.model if other else self.version.digest)
+        if same_files and one.environment == two.environment:
+            return 0.0
+        asked = [request for request in (one, two) if request.folder not in self._predictions]
+        for request, predictions in zip(asked, self._ctx.converter.predict(asked), strict=True):
+            self._predictions[request.folder] = predictions
+        return compare_predictions(self._predictions[two.folder], self._predictions[one.folder], relative=relative)
+
+    @cached_property
+    def _recorded(self) -> PredictionRequest:
+        folder = self._folder / "recorded" / "model"
+        self._ctx.blobs.checkout(self.version.digest, folder)
+        return self._request(folder if folder.is_dir() else folder.parent, None)
 
     def _place_frozen(self, recipe: Recipe, folder: Path) -> None:
         """Put there what frozen steps had made: they are not run, in whatever recipe."""
@@ -147,23 +172,19 @@ class Recreator:
             say=_say_nothing,
         )
 
-    def _predict(self, recipe: Recipe, folder: Path) -> Predictions:
-        """Predict with the model made, and once with the recorded one: both in one process where they share an environment."""
+    def _find_model(self, recipe: Recipe, folder: Path) -> Path:
+        """Give a folder with the model that was made and nothing else, as registering it would."""
         model = recipe.project.model
         made = folder / (model.path if model else "model")
-        made = made if made.is_dir() else made.parent
-        if not (made / self.version.entry).is_file():
+        entry = made / self.version.entry if made.is_dir() else made
+        if not entry.is_file() or entry.name != Path(self.version.entry).name:
             raise Invalid(f"the steps make no {self.version.entry!r} in {made.name!r}, where the version has its model")
-        requests = [self._request(made, recipe.environment)]
-        if self._recorded is None:
-            recorded = self._folder / "recorded" / "model"
-            self._ctx.blobs.checkout(self.version.digest, recorded)
-            recorded = recorded if recorded.is_dir() else recorded.parent
-            requests.append(self._request(recorded, None))
-        predictions = self._ctx.converter.predict(requests)
-        if self._recorded is None:
-            self._recorded = predictions[1]
-        return predictions[0]
+        if made.is_dir():
+            return made
+        alone = folder.with_name(f"{folder.name}-model")
+        alone.mkdir()
+        shutil.copyfile(made, alone / made.name)
+        return alone
 
     def _request(self, folder: Path, environment: Environment | None) -> PredictionRequest:
         version = self.version
