@@ -59,8 +59,11 @@ class Settings:
         """The platform interpreter's `major.minor`."""
         return f"{sys.version_info.major}.{sys.version_info.minor}"
 
-    def child_environ(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Give the environment variables for a child process: ours, less what would leak tournant's own Python into it."""
+    def child_environ(self, extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
+        """Give the environment variables for a child process: ours, less what would leak tournant's own Python into it.
+
+        `extra` goes on top; None in it takes a variable away.
+        """
         dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "TOURNANT_TOKEN")
         kept = {name: value for name, value in self.environ.items() if name not in dropped}
-        return {**kept, **(extra or {})}
+        return {name: value for name, value in {**kept, **(extra or {})}.items() if value is not None}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
@@ -12,11 +13,13 @@ from tournant.domain.alerts import Alert
 from tournant.domain.control import Event
 from tournant.domain.data import Tree
 from tournant.domain.environment import Environment
+from tournant.domain.machine import Machine
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.registry import Conversion, Scalar, Signature
 
 __all__ = [
     "BlobStore",
+    "BuiltEnvironment",
     "Clock",
     "Columns",
     "ConversionRequest",
@@ -26,10 +29,13 @@ __all__ = [
     "InspectionRequest",
     "Job",
     "JobStatus",
+    "KeyKind",
+    "Keys",
     "Lockstep",
     "ModelConverter",
     "Notifier",
     "PredictionLog",
+    "PredictionRequest",
     "Transactions",
     "UnitOfWork",
 ]
@@ -163,13 +169,16 @@ class PredictionLog(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A command for an executor. `threads` bounds numeric libraries; `niceness` keeps training from starving serving."""
+    """A command for an executor. `threads` bounds numeric libraries; `niceness` keeps training from starving serving.
+
+    `env` are variables beside the executor's own; None takes one away.
+    """
 
     id: str
     command: Sequence[str] | str
     cwd: Path
     log: Path
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str | None] = field(default_factory=dict)
     threads: int = 1
     niceness: int = 0
 
@@ -202,6 +211,15 @@ class Executor(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltEnvironment:
+    """An environment on this machine: its interpreter, what it takes on the disk by itself, and when it was last asked for."""
+
+    python: Path
+    size_bytes: int
+    used_at: float
+
+
 class EnvironmentBuilder(Protocol):
     """Captures and rebuilds environments."""
 
@@ -215,6 +233,18 @@ class EnvironmentBuilder(Protocol):
 
     def interpreters(self) -> dict[str, Path]:
         """Give the CPython interpreters found, `major.minor` to path."""
+        ...
+
+    def built(self) -> dict[str, BuiltEnvironment]:
+        """Give the environments that are built here, by digest."""
+        ...
+
+    def remove(self, digest: str) -> None:
+        """Take a built environment away; it can be built again."""
+        ...
+
+    def machine(self, python: Path, environ: Mapping[str, str]) -> Machine:
+        """Tell what numbers are computed with under an interpreter and variables; what cannot be told is left out."""
         ...
 
 
@@ -258,6 +288,19 @@ class Inspection:
     example: tuple[dict[str, Scalar], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionRequest:
+    """A model folder and rows to predict; `environment` is None for the flavor `onnx`, which needs none."""
+
+    folder: Path
+    entry: str
+    flavor: str
+    predict: str
+    signature: Signature
+    rows: Sequence[Mapping[str, object]]
+    environment: Environment | None = None
+
+
 class ModelConverter(Protocol):
     """Looks into models, turns them into ONNX inside their own environment plus the converter, and compares both."""
 
@@ -267,6 +310,36 @@ class ModelConverter(Protocol):
 
     def convert(self, request: ConversionRequest) -> Conversion:
         """Write `request.target` if the conversion passes parity; never raises for a model that does not convert."""
+        ...
+
+    def predict(self, requests: Sequence[PredictionRequest]) -> list[npt.NDArray[Any]]:
+        """Predict with original models in their own environments: for each one float a row, or one a row and class.
+
+        Invalid, with the reason, for a model that does not load or predict.
+        """
+        ...
+
+
+class KeyKind(StrEnum):
+    """What a key of the home signs."""
+
+    STATEMENTS = "statements"  # what tournant has found out: Ed25519
+    MODELS = "models"  # model files, in the OpenSSF format: ECDSA on P-256
+
+
+class Keys(Protocol):
+    """Signs with keys of the home, which are made when they are first used, and checks signatures. Public keys are PEM."""
+
+    def sign(self, kind: KeyKind, message: bytes, *, key: Path | None = None) -> bytes:
+        """Sign with the home's key of a kind, or with a private key in a PEM file; Invalid when that is none."""
+        ...
+
+    def public(self, kind: KeyKind, *, key: Path | None = None) -> bytes:
+        """Give the public half of the same key."""
+        ...
+
+    def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        """Tell whether a signature of a message holds; Invalid when `public` is no public key."""
         ...
 
 

@@ -248,6 +248,7 @@ def worlds(sqlite_template: Path, tmp_path: Path) -> Iterator[Callable[[], World
                 executor=unused,
                 environments=unused,
                 converter=unused,
+                keys=unused,
                 notifiers=(),
                 clock=clock,
                 actor="tester",

@@ -4,6 +4,7 @@ from tournant.adapters.blobs.local import LocalBlobStore
 from tournant.adapters.clock import BusinessClock
 from tournant.adapters.compute.local import LocalExecutor
 from tournant.adapters.environments.uv import UvEnvironments
+from tournant.adapters.keys import HomeKeys
 from tournant.adapters.notify.log import LogNotifier
 from tournant.adapters.notify.webhook import WebhookNotifier
 from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
@@ -36,6 +37,7 @@ def open_context(settings: Settings, *, actor: str = "system") -> Context:
         executor=LocalExecutor(settings.home / "jobs", settings),
         environments=environments,
         converter=OnnxConverter(environments, settings),
+        keys=HomeKeys(settings.home / "keys"),
         notifiers=(LogNotifier(), *(WebhookNotifier(url) for url in settings.webhooks)),
         clock=BusinessClock(replay.now if replay else None),
         actor=actor,

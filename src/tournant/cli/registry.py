@@ -1,5 +1,7 @@
 """`tournant models` and `tournant data`."""
 
+from collections.abc import Iterator
+
 import click
 
 from tournant.cli.options import as_json, client_options, number, print_json, print_table, when
@@ -66,10 +68,22 @@ def _show_version(client: Client, name: str, as_json: bool) -> None:
     )
     click.echo(f"  environment {version.environment[:7] or '–'}   commit {version.commit[:7] or '–'}")
     click.echo(f"  conversion {version.conversion.summary}")
+    for line in _proofs(client, version.id):
+        click.echo(f"  {line}")
     for key, value in version.metrics.items():
         click.echo(f"  metric  {key} = {value:.6g}")
     columns = [(c.name, c.type.value, "yes" if c.nullable else "") for c in version.signature.inputs]
     return print_table(("INPUT", "TYPE", "MAY BE MISSING"), columns, empty="no inputs")
+
+
+def _proofs(client: Client, version: str) -> Iterator[str]:
+    """Say what proves a version, and what does not."""
+    proofs = client.models.proofs(id=version)
+    newest = next((found for found in proofs.verifications if found.from_record), None)
+    if newest:
+        yield f"verified {when(newest.ended_at)} UTC: {newest.summary}"
+    if proofs.signature:
+        yield f"signed {when(proofs.signature.signed_at)} UTC by {proofs.signature.actor} (key {proofs.signature.key[:12]})"
 
 
 @models.command("alias")

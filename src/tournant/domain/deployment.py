@@ -11,6 +11,7 @@ __all__ = [
     "DeploymentConfig",
     "LabelConfig",
     "MonitorConfig",
+    "Requirement",
     "Revision",
     "RevisionState",
     "TrafficSplit",
@@ -27,6 +28,13 @@ class RevisionState(StrEnum):
     STABLE = "stable"
     RETIRED = "retired"  # was stable
     REJECTED = "rejected"  # its rollout failed, was aborted or was inconclusive
+
+
+class Requirement(StrEnum):
+    """What a version must have to be rolled out."""
+
+    SIGNED = "signed"
+    VERIFIED = "verified"  # its record recreates it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +80,7 @@ class DeploymentConfig:
     rollout: RolloutStrategy = field(default_factory=RolloutStrategy)
     monitors: MonitorConfig = field(default_factory=MonitorConfig)
     retraining: RetrainingPolicy | None = None
+    require: tuple[Requirement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

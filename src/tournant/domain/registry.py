@@ -9,6 +9,7 @@ __all__ = [
     "Conversion",
     "ConversionStatus",
     "ModelAlias",
+    "ModelSignature",
     "ModelVersion",
     "Output",
     "RegisteredModel",
@@ -147,4 +148,15 @@ class ModelAlias:
     alias: str
     version: int
     moved_at: float
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSignature:
+    """A model version's signature: `bundle` is the digest of the Sigstore bundle, `key` the SHA-256 of the public key in PEM."""
+
+    model_version: str
+    bundle: str
+    key: str
+    signed_at: float
     actor: str = ""

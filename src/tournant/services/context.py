@@ -11,6 +11,7 @@ from tournant.ports import (
     Clock,
     EnvironmentBuilder,
     Executor,
+    Keys,
     Lockstep,
     ModelConverter,
     Notifier,
@@ -37,6 +38,7 @@ class Context:
     executor: Executor
     environments: EnvironmentBuilder
     converter: ModelConverter
+    keys: Keys
     notifiers: tuple[Notifier, ...]
     clock: Clock
     lockstep: Lockstep | None = None

@@ -3,18 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig
+from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig, Requirement
 from tournant.domain.freeze import FreezeWindow
 from tournant.domain.pipeline import ModelSpec
 from tournant.domain.retraining import RetrainingPolicy
 from tournant.domain.rollout import CostModel, RolloutStrategy
+from tournant.services.durations import seconds_of
 from tournant.services.yaml_document import Document, Problem, suggest
 
-__all__ = ["read_deployment", "seconds_of"]
+__all__ = ["read_deployment"]
 
 Section = Mapping[str, Any]
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 
 # from the file's keys to the records' fields; a field that ends in _seconds takes a duration
 _LABELS = {"column": "column", "delay": "delay_seconds", "maturity": "maturity_seconds"}
@@ -60,18 +59,6 @@ _BUDGET = {"retrainings": "budget", "every": "budget_seconds"}
 _GATE = {"units": "gate_units", "rule": "gate_rule", "margin": "gate_margin", "alpha": "gate_alpha"}
 
 
-def seconds_of(duration: str | int) -> float:
-    """Give the seconds of a duration.
-
-    >>> seconds_of("90s"), seconds_of("1.5h"), seconds_of("2w"), seconds_of(0)
-    (90.0, 5400.0, 1209600.0, 0.0)
-    """
-    if isinstance(duration, int):
-        return float(duration)
-    number = duration.rstrip("mshdw")
-    return float(number) * _UNITS[duration[len(number) :]]
-
-
 def read_deployment(
     document: Document, name: str, given: Section, *, data: Sequence[str], model: ModelSpec | None
 ) -> tuple[DeploymentConfig, list[Problem]]:
@@ -97,6 +84,7 @@ def read_deployment(
         rollout=rollout,
         monitors=MonitorConfig(**_fields(given.get("monitors"), _MONITORS, MonitorConfig())),
         retraining=retraining,
+        require=tuple(map(Requirement, given.get("require", ()))),
     )
     return config, [*problems, *found]
 

@@ -17,6 +17,7 @@ from tournant.services.context import Context
 from tournant.services.registry import get_version
 from tournant.services.rollouts import move_rollout, start_rollout, supersede_rollout
 from tournant.services.routing import bump_routes, find_open_rollout, find_previous
+from tournant.services.vouching import refuse_unvouched
 
 __all__ = [
     "DeployPlan",
@@ -145,6 +146,7 @@ def _deploy(ctx: Context, uow: UnitOfWork, asked: _Asked) -> DeployPlan:
     known = None if asked.force else _find_known(uow, deployment, asked.model_version, rollout)
     if known:
         return DeployPlan(deployment=deployment, revision=known)
+    refuse_unvouched(uow, asked.name, deployment.config.require, asked.model_version)
     revision = _add_revision(ctx, uow, deployment, asked.model_version, asked.reason)
     if rollout:
         supersede_rollout(ctx, uow, rollout, revision.id)

@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 
-from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig
+from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig, Requirement
 from tournant.domain.performance import METRICS
 from tournant.domain.pipeline import ModelSpec, Step
 from tournant.domain.retraining import RetrainingPolicy
@@ -31,7 +31,10 @@ def project_schema() -> Schema:
             project=_name("The project's name; its runs are the experiment of this name"),
             environment=_environment(),
             data=_named(_path("A file or folder"), "Datasets: name and path. Each run keeps their content as versions"),
-            params=_named({}, "What steps may be told: any value by name"),
+            params=_named(
+                {}, "What steps may be told: any value by name; in texts of steps as `${name}`, nested as `${a.b}`"
+            ),
+            params_files=_list(_path("A file"), "YAML, JSON or TOML files with more params, under those given here"),
             pipeline=_named(_step(), "Steps by name; each waits for those that make what it depends on"),
             model=_model(),
             tests=_list(_test(), "Commands that a model must pass"),
@@ -49,7 +52,9 @@ def _environment() -> Schema:
             "pattern": r"^3\.\d+$",
             "expects": 'a Python version such as "3.11"',
         },
-        requirements=_path("A requirements file, as for pip"),
+        requirements=_path(
+            "A requirements file as for pip, a pyproject.toml, a uv.lock, or a conda file (its pip part)"
+        ),
     )
 
 
@@ -62,10 +67,26 @@ def _step() -> Schema:
         params=_list(_text("A param"), "The params it reads, from the JSON file that TOURNANT_PARAMS names"),
         outs=_list(_path("A path"), "Files and folders it makes; removed before it runs, restored when it need not"),
         metrics=_list(_path("A path"), "JSON files of numbers it makes; they become the run's metrics"),
+        plots=_list(
+            _path("A path"),
+            "CSV or JSON files of rows it makes, which `tournant plots` draws: first column against others",
+        ),
         env=_named(_scalar(), "Environment variables"),
         resources=_section(
             "What it may use.", threads=_whole("Threads of numeric libraries", default=Step(name="", run="").threads)
         ),
+        foreach={
+            "type": ["array", "object", "string"],
+            "description": "Repeat the step for each item (`${item}`, in a section also `${key}`), as STEP.ITEM; or a param's name",
+            "expects": "a list, a section, or a param such as ${regions}",
+        },
+        matrix=_named(
+            {"type": ["array", "string"], "expects": "a list, or a param such as ${depths}"},
+            "Repeat the step for each combination of these lists' values (`${item.NAME}`)",
+        ),
+        frozen=_flag("Whether it is not run any more: what it made last is taken", default=False),
+        retries=_whole("How many times it is run again when it fails", default=0),
+        timeout=_duration("It fails when it takes longer; 0: no bound", 0.0),
     )
 
 
@@ -117,6 +138,10 @@ def _deployment() -> Schema:
             column=_text(f"The label's name; default: the model's `label`, else {_LABELS.column}"),
             delay=_duration("How long after a prediction its label is expected", _LABELS.delay_seconds),
             maturity=_duration("How long after a unit of evidence its labels are complete", _LABELS.maturity_seconds),
+        ),
+        require=_list(
+            _option("A proof", [requirement.value for requirement in Requirement]),
+            "What a version must have to be rolled out: `signed` (tournant models sign), `verified` (tournant verify)",
         ),
         rollout=_rollout(),
         monitors=_monitors(),

@@ -348,14 +348,15 @@ from pathlib import Path
 from tournant.adapters.blobs.local import LocalBlobStore
 from tournant.adapters.clock import BusinessClock
 from tournant.adapters.compute.local import LocalExecutor
+from tournant.adapters.environments.uv import UvEnvironments
 from tournant.adapters.sql.transactions import SqlTransactions, create_engine
 from tournant.config import Settings
 from tournant.services.context import Context
 from tournant.services.pipelines import run_project
 settings = Settings.load(home=sys.argv[1])
 ctx = Context(settings=settings, transactions=SqlTransactions(create_engine(settings.database_url)),
-              blobs=LocalBlobStore(settings.home / "blobs"), predictions=None,
-              executor=LocalExecutor(settings.home / "jobs", settings), environments=None, converter=None,
+              blobs=LocalBlobStore(settings.home / "blobs"), predictions=None, keys=None,
+              executor=LocalExecutor(settings.home / "jobs", settings), environments=UvEnvironments(settings), converter=None,
               notifiers=(), clock=BusinessClock(None))
 run_project(ctx, Path(sys.argv[2]), register=False)
 """

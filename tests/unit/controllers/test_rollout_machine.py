@@ -163,7 +163,7 @@ def test_rollouts_keep_their_promises(worlds):
     run_state_machine_as_test(
         Rollouts,
         settings=settings(
-            max_examples=12,
+            max_examples=24,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -115,7 +115,8 @@ def test_python_versions_need_no_quotes(folder: Path) -> None:
         ),
         (
             "project: p\npipeline:\n  a:\n    run: x\n    dependencies: [y]\n",
-            "tournant.yaml:5: pipeline.a: unknown key 'dependencies' (known: run, deps, params, outs, metrics, env, resources)",
+            "tournant.yaml:5: pipeline.a: unknown key 'dependencies' (known: run, deps, params, outs, metrics, plots, env, resources, foreach, matrix, "
+            "frozen, retries, timeout)",
         ),
         ("project: p\npipeline: {a: {run: [x]}}\n", "tournant.yaml:2: pipeline.a.run: expected text, found a list"),
         ("project: p\npipeline: {a: {run: 3}}\n", "tournant.yaml:2: pipeline.a.run: expected text, found 3"),

@@ -18,12 +18,14 @@ from tournant.domain.control import ClockState, Event, GatewayState, Lease, Rout
 from tournant.domain.data import Dataset, DatasetVersion, StepCacheEntry
 from tournant.domain.deployment import Deployment, Revision
 from tournant.domain.environment import Environment, LockedRequirements
+from tournant.domain.machine import StepMachine
 from tournant.domain.predictions import Label, Segment, Traffic
 from tournant.domain.profile import ReferenceProfile, WindowProfile
-from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
+from tournant.domain.registry import ModelAlias, ModelSignature, ModelVersion, RegisteredModel
 from tournant.domain.retraining import Retraining
 from tournant.domain.rollout import Observation, Rollout, RolloutDecision
 from tournant.domain.tracking import Experiment, Metric, Run, StepRun
+from tournant.domain.verification import Verification
 from tournant.errors import Invalid
 
 __all__ = ["RECORDS", "Mapping", "metadata"]
@@ -112,6 +114,7 @@ RECORDS: dict[type[Any], Mapping] = {
         Mapping(Run, "run", "id", "experiment,started_at", "started_at"),
         Mapping(Metric, "metric", "run,key,step"),
         Mapping(StepRun, "step_run", "run,step"),
+        Mapping(StepMachine, "step_machine", "run,step"),
         Mapping(Dataset, "dataset", "name"),
         Mapping(DatasetVersion, "dataset_version", "id", "dataset,number"),
         Mapping(StepCacheEntry, "step_cache", "key"),
@@ -120,6 +123,8 @@ RECORDS: dict[type[Any], Mapping] = {
         Mapping(RegisteredModel, "registered_model", "name"),
         Mapping(ModelVersion, "model_version", "id", "model,number"),
         Mapping(ModelAlias, "model_alias", "model,alias"),
+        Mapping(ModelSignature, "model_signature", "model_version"),
+        Mapping(Verification, "verification", "id", "model_version,started_at"),
         Mapping(Deployment, "deployment", "name"),
         Mapping(Revision, "revision", "id", "deployment,number"),
         Mapping(Rollout, "rollout", "id", "deployment,started_at"),
