@@ -5,7 +5,7 @@ import importlib
 import json
 import sys
 
-AREAS = ("serving",)
+AREAS = ("serving", "verify")
 
 
 def main() -> int:
