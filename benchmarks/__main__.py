@@ -5,7 +5,7 @@ import importlib
 import json
 import sys
 
-AREAS = ("rollout", "serving")
+AREAS = ("rollout", "serving", "verify")
 
 
 def main() -> int:

@@ -5,9 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, TypeVar
 
 from tournant.domain.alerts import Alert
 from tournant.domain.control import Event
@@ -16,6 +14,9 @@ from tournant.domain.environment import Environment
 from tournant.domain.machine import Machine
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.registry import Conversion, Scalar, Signature
+
+if TYPE_CHECKING:  # numpy takes 100 ms, which a command that has nothing to do need not pay
+    import numpy.typing as npt
 
 __all__ = [
     "BlobStore",
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Columns = Mapping[str, npt.NDArray[Any]]  # equally long arrays by column name
+Columns: TypeAlias = "Mapping[str, npt.NDArray[Any]]"  # equally long arrays by column name
 
 
 class UnitOfWork(Protocol):
@@ -312,7 +313,7 @@ class ModelConverter(Protocol):
         """Write `request.target` if the conversion passes parity; never raises for a model that does not convert."""
         ...
 
-    def predict(self, requests: Sequence[PredictionRequest]) -> list[npt.NDArray[Any]]:
+    def predict(self, requests: Sequence[PredictionRequest]) -> "list[npt.NDArray[Any]]":
         """Predict with original models in their own environments: for each one float a row, or one a row and class.
 
         Invalid, with the reason, for a model that does not load or predict.

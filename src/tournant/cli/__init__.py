@@ -19,6 +19,8 @@ COMMANDS = {
     "metrics": ("comparing", "Compare metrics of runs"),
     "plots": ("comparing", "Draw plots of runs over each other"),
     "verify": ("verify", "Recreate a model version, and say whether it is the same"),
+    "export-bundle": ("bundles", "Write all that verifies a version elsewhere into one archive"),
+    "import-bundle": ("bundles", "Take a version from such an archive"),
     "up": ("server", "Run tournant here, in the foreground"),
     "down": ("server", "Stop the tournant that runs on this home"),
     "status": ("server", "Show how everything is"),
@@ -51,7 +53,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"tournant.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

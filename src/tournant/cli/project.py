@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from tournant.cli.options import local_actor, number, print_json, print_table, say
 from tournant.config import Settings
 from tournant.errors import Conflict
-from tournant.services.context import Context
+
+if TYPE_CHECKING:
+    from tournant.services.context import Context
 
 
 @click.command()
@@ -69,14 +73,24 @@ def run(
 
     A step whose command, params, inputs and environment are unchanged is answered from the step cache.
     """
-    from tournant.bootstrap.house import open_context
+    from tournant.services.standing import keep_standing, read_standing, take_standing
+
+    home_settings = Settings.load(home=home or project / ".tournant", database=database)
+    asked = {"steps": steps, "params": settings, "register": not no_register}
+    if not force and not dry_run:
+        answer = read_standing(home_settings, project, asked)
+        if answer is not None:
+            return _answer(answer, as_json=as_json, again=True)
+
+    from tournant.bootstrap.house import open_context  # SQLAlchemy and all, only where something may have to run
     from tournant.services.params import read_params
     from tournant.services.pipelines import run_project
 
-    ctx = open_context(Settings.load(home=home or project / ".tournant", database=database), actor=local_actor())
+    ctx = open_context(home_settings, actor=local_actor())
     params = read_params(settings)
     if dry_run:
         return _show_plan(ctx, project, steps, params, force=force, as_json=as_json)
+    before = take_standing(home_settings, project)
     result = run_project(
         ctx,
         project,
@@ -87,18 +101,30 @@ def run(
         params=params,
         on_progress=say,
     )
+    answer = msgspec.to_builtins({"run": result.run, "model_version": result.model_version})
+    answer["steps"] = [step.step for step in result.steps]
+    answer["conversion"] = result.model_version.conversion.summary if result.model_version else ""
+    keep_standing(home_settings, project, result.project, before, asked, answer)
+    return _answer(answer, as_json=as_json)
+
+
+def _answer(answer: Any, *, as_json: bool, again: bool = False) -> None:
+    """Print what a run came to: now, or (`again`) when it was last run."""
+    conversion, steps = answer.pop("conversion"), answer.pop("steps")
+    if again:
+        model = [answer["model_version"]["id"]] if answer["model_version"] else []
+        say("\n".join([*(f"{name}: unchanged" for name in (*steps, *model)), "nothing changed"]))
     if as_json:
-        return print_json({"run": result.run, "model_version": result.model_version})
-    for key, value in result.run.metrics.items():
+        return print_json(answer)
+    for key, value in answer["run"]["metrics"].items():
         click.echo(f"  {key:<20} {number(value)}")
-    version = result.model_version
-    if version is not None:
-        click.echo(f"{version.id}  conversion {version.conversion.summary}")
+    if answer["model_version"]:
+        click.echo(f"{answer['model_version']['id']}  conversion {conversion}")
     return None
 
 
 def _show_plan(
-    ctx: Context,
+    ctx: "Context",
     project: Path,
     steps: tuple[str, ...],
     params: Mapping[str, object],

@@ -99,7 +99,7 @@ def show_statement(version: str, envelope: bool, home: str | None, database: str
 
     ctx = _open(home, database)
     found = get_version(ctx, version)
-    verifications = [verification for verification in list_verifications(ctx, found.id) if verification.statement]
+    verifications = [v for v in list_verifications(ctx, found.id) if v.statement and v.from_record]
     if not verifications:
         raise NotFound(f"{found.id} was never verified. Verify it: tournant verify {found.id}")
     statement = check_statement(ctx, verifications[0])

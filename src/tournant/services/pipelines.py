@@ -40,6 +40,7 @@ TESTS_AT_ONCE = 2
 class PipelineResult:
     """What a run of a project came to. `model_version` is the newest one unchanged when nothing in it has changed."""
 
+    project: Project
     run: Run
     steps: tuple[StepRun, ...]
     model_version: ModelVersion | None = None
@@ -89,7 +90,7 @@ def run_project(
         except BaseException as exc:
             finish_run(ctx, run.id, status=RunStatus.CANCELLED, error=f"interrupted: {type(exc).__name__}")
             raise
-        result = PipelineResult(run=finish_run(ctx, run.id), steps=done, model_version=version)
+        result = PipelineResult(project=inputs.project, run=finish_run(ctx, run.id), steps=done, model_version=version)
         if result.steps and result.cached:
             say("nothing changed")
         return result
