@@ -20,6 +20,7 @@ from tournant.domain.data import DatasetVersion
 from tournant.domain.environment import Environment
 from tournant.domain.pipeline import Project, TestSpec, producers, upstream
 from tournant.domain.registry import ModelVersion
+from tournant.domain.run_query import All, Comparison, Entity, RunQuery
 from tournant.domain.tracking import Metric, Run, RunStatus, StepRun
 from tournant.errors import Conflict, NotFound, TournantError
 from tournant.ports import Job
@@ -31,7 +32,7 @@ from tournant.services.project_models import makes_model, register_project_model
 from tournant.services.projects import load_project
 from tournant.services.registry import Provenance, get_version
 from tournant.services.steps import NICENESS, StepRunner, command_environ, last_lines, read_metrics
-from tournant.services.tracking import create_run, finish_run, get_run, log_metrics
+from tournant.services.tracking import LARGEST_PAGE, create_run, finish_run, get_run, log
 from tournant.services.yaml_document import suggest
 
 __all__ = ["PipelineResult", "run_project", "run_tests"]
@@ -250,9 +251,8 @@ def _log_metrics(ctx: Context, inputs: _Inputs, run: Run, wanted: frozenset[str]
         if math.isfinite(value)
     }
     if found:
-        log_metrics(
-            ctx, run.id, [Metric(run=run.id, key=key, step=0, time=now, value=value) for key, value in found.items()]
-        )
+        metrics = [Metric(run=run.id, key=key, step=0, time=now, value=value) for key, value in found.items()]
+        log(ctx, run.id, metrics=metrics)
 
 
 def _register(
@@ -290,8 +290,9 @@ def _model_folder(project: Project, folder: Path) -> Path:
 def _cancel_interrupted(ctx: Context, inputs: _Inputs) -> None:
     """End what a run in this folder has left behind that was killed: its record, and jobs which outlived it."""
     with ctx.transactions.begin(write=False) as uow:
-        runs = uow.find(Run, experiment=inputs.project.name, status=RunStatus.RUNNING)
-        left = [run for run in runs if run.tags.get(FOLDER_TAG) == str(inputs.folder)]
+        here = Comparison(entity=Entity.TAG, key=FOLDER_TAG, operator="=", value=str(inputs.folder))
+        going = Comparison(entity=Entity.ATTRIBUTE, key="status", operator="=", value=RunStatus.RUNNING.value)
+        left = uow.runs.find(RunQuery(condition=All((here, going)), limit=LARGEST_PAGE))
         steps = [step for run in left for step in uow.find(StepRun, run=run.id, status=RunStatus.RUNNING)]
     for step in steps:
         ctx.executor.stop(f"{step.run}-{step.step}")

@@ -299,6 +299,6 @@ def lineage(ctx: Context, version: str) -> Lineage:
         return Lineage(
             version=found,
             datasets=tuple(uow.find(DatasetVersion, id__in=list(found.datasets), order="id")),
-            run=uow.get(Run, found.run) if found.run else None,
+            run=uow.runs.get(found.run) if found.run else None,
             revisions=tuple(uow.find(Revision, model_version=found.id, order="created_at")),
         )

@@ -23,7 +23,7 @@ from tournant.domain.profile import ReferenceProfile, WindowProfile
 from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
 from tournant.domain.retraining import Retraining
 from tournant.domain.rollout import Observation, Rollout, RolloutDecision
-from tournant.domain.tracking import Experiment, Metric, Run, StepRun
+from tournant.domain.tracking import DatasetInput, Experiment, RunModel, StepRun
 from tournant.errors import Invalid
 
 __all__ = ["RECORDS", "Mapping", "metadata"]
@@ -41,7 +41,7 @@ _NATIVE: dict[type, type[sa.types.TypeEngine[Any]]] = {
 class Mapping:
     """How one record class is stored: its table, its key, and both directions of conversion."""
 
-    def __init__(self, kind: type[Any], table: str, key: str, *indexes: str) -> None:
+    def __init__(self, kind: type[Any], table: str, key: str, *indexes: str, unique: tuple[str, ...] = ()) -> None:
         """Derive the table `table` from the dataclass `kind`; `key` and each index are comma-separated fields."""
         self.kind = kind
         self.key = tuple(key.split(","))
@@ -59,7 +59,10 @@ class Mapping:
             table,
             metadata,
             *columns,
-            *(sa.Index(f"ix_{table}_{spec.replace(',', '_')}", *spec.split(",")) for spec in indexes),
+            *(
+                sa.Index(f"ix_{table}_{spec.replace(',', '_')}", *spec.split(","), unique=spec in unique)
+                for spec in (*indexes, *unique)
+            ),
         )
 
     def to_row(self, record: object) -> dict[str, Any]:
@@ -108,9 +111,9 @@ RECORDS: dict[type[Any], Mapping] = {
         Mapping(ClockState, "clock", "name"),
         Mapping(RoutesVersion, "routes_version", "name"),
         Mapping(GatewayState, "gateway", "id"),
-        Mapping(Experiment, "experiment", "name"),
-        Mapping(Run, "run", "id", "experiment,started_at", "started_at"),
-        Mapping(Metric, "metric", "run,key,step"),
+        Mapping(Experiment, "experiment", "number", unique=("name",)),
+        Mapping(DatasetInput, "dataset_input", "run,name,digest"),
+        Mapping(RunModel, "run_model", "run,model,role", "model"),
         Mapping(StepRun, "step_run", "run,step"),
         Mapping(Dataset, "dataset", "name"),
         Mapping(DatasetVersion, "dataset_version", "id", "dataset,number"),

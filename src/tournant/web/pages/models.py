@@ -154,7 +154,7 @@ def show_version(ask: Ask) -> VersionPage:
         now=ask.now,
         version=version,
         previous=previous,
-        run=ask.uow.get(Run, version.run) if version.run else None,
+        run=ask.uow.runs.get(version.run) if version.run else None,
         datasets=tuple(datasets),
         environment=environment,
         packages=sum("==" in line for line in environment.lock.splitlines()) if environment else 0,
