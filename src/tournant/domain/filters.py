@@ -42,13 +42,17 @@ _DEEPEST = 50  # parentheses in parentheses
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """What one kind of thing can be searched for: entities, numeric and text attributes, other names of attributes."""
+    """What one kind of thing can be searched for: entities, numeric and text attributes, other names of attributes.
+
+    `tags` are tags that are kept as attributes.
+    """
 
     noun: str
     entities: tuple[Entity, ...]
     numbers: tuple[str, ...]
     texts: tuple[str, ...]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def attribute(self, name: str) -> str:
         """Give the attribute of a name, or say which there are."""
@@ -71,6 +75,7 @@ RUNS = Language(
         "Run name": "run_name",
         "Run Name": "run_name",
     },
+    tags={"mlflow.runName": "run_name"},
 )
 
 
@@ -233,6 +238,8 @@ class _Reader:
             entity, key = _BY_NAME[first], rest
         else:
             raise self.unexpected("one of " + ", ".join(f"{entity.value}s" for entity in self._language.entities))
+        if entity is Entity.TAG and key in self._language.tags:
+            entity, key = Entity.ATTRIBUTE, self._language.tags[key]
         if entity is Entity.ATTRIBUTE:
             key = self._language.attribute(key)
         if entity is Entity.DATASET and key not in _DATASET_KEYS:

@@ -3,7 +3,28 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["All", "Any", "Comparison", "Condition", "Entity", "HistoryQuery", "Ordering", "RunQuery", "View"]
+from tournant.domain.tracking import RunStatus
+
+__all__ = [
+    "STATUS_NAMES",
+    "All",
+    "Any",
+    "Comparison",
+    "Condition",
+    "Entity",
+    "HistoryQuery",
+    "Ordering",
+    "RunQuery",
+    "View",
+]
+
+STATUS_NAMES = {  # as MLflow calls them, and filters know both
+    RunStatus.PENDING: "SCHEDULED",
+    RunStatus.RUNNING: "RUNNING",
+    RunStatus.SUCCESSFUL: "FINISHED",
+    RunStatus.FAILED: "FAILED",
+    RunStatus.CANCELLED: "KILLED",
+}
 
 
 class Entity(StrEnum):

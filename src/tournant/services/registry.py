@@ -26,7 +26,9 @@ __all__ = [
     "lineage",
     "list_models",
     "list_versions",
+    "next_number",
     "register_model",
+    "remove_alias",
     "set_alias",
 ]
 
@@ -204,10 +206,10 @@ def _add_version(ctx: Context, name: str, alias: str, fields: Mapping[str, Any])
     now = ctx.clock.now()
     with ctx.transactions.begin() as uow:
         if uow.get(RegisteredModel, name, lock=True) is None:
-            uow.add(RegisteredModel(name=name, created_at=now))
-        number = next((v.number for v in uow.find(ModelVersion, model=name, order="-number", limit=1)), 0) + 1
+            uow.add(RegisteredModel(name=name, created_at=now, updated_at=now))
+        number = next_number(ctx, uow, name)
         version = ModelVersion(
-            id=f"{name}@{number}", model=name, number=number, created_at=now, actor=ctx.actor, **fields
+            id=f"{name}@{number}", model=name, number=number, created_at=now, updated_at=now, actor=ctx.actor, **fields
         )
         uow.add(version)
         summary = f"{version.id} registered; conversion {version.conversion.status.value}"
@@ -217,22 +219,50 @@ def _add_version(ctx: Context, name: str, alias: str, fields: Mapping[str, Any])
     return version
 
 
-def set_alias(ctx: Context, model: str, alias: str, version: int) -> ModelAlias:
-    """Let an alias name a version; NotFound when there is no such version."""
+def next_number(ctx: Context, uow: UnitOfWork, name: str) -> int:
+    """Take the next version number of a model that is there."""
+    model = uow.get(RegisteredModel, name, lock=True)
+    if model is None:
+        raise NotFound(f"Registered Model with name={name} not found")
+    newest = next((v.number for v in uow.find(ModelVersion, model=name, order="-number", limit=1)), 0)
+    number = max(model.versions, newest) + 1
+    uow.save(replace(model, versions=number, updated_at=ctx.clock.now()))
+    return number
+
+
+def set_alias(ctx: Context, model: str, alias: str, version: int, *, reason: str = "") -> ModelAlias:
+    """Let an alias name a version; NotFound when there is no such version. Who, when and why stays on record."""
     if not alias or alias.isdigit() or not all(c.isalnum() or c in "_-." for c in alias):
         raise Invalid(f"{alias!r} is no alias: letters, digits, '_', '-' and '.', and not a number", place="alias")
     with ctx.transactions.begin() as uow:
         if uow.get(ModelVersion, f"{model}@{version}") is None:
             newest = _newest(uow, model)
             raise NotFound(f"model {model!r} has no version {version} (the newest is {newest.number})")
-        return _move_alias(ctx, uow, model, alias, version)
+        return _move_alias(ctx, uow, model, alias, version, reason=reason)
 
 
-def _move_alias(ctx: Context, uow: UnitOfWork, model: str, alias: str, version: int) -> ModelAlias:
+def _move_alias(ctx: Context, uow: UnitOfWork, model: str, alias: str, version: int, *, reason: str = "") -> ModelAlias:
+    before = uow.get(ModelAlias, model, alias, lock=True)
     moved = ModelAlias(model=model, alias=alias, version=version, moved_at=ctx.clock.now(), actor=ctx.actor)
     uow.save(moved)
-    uow.record(ctx.event("model.alias_set", f"model/{model}", f"{model}@{alias} is now version {version}"))
+    summary = f"{model}@{alias} is now version {version}" + (f": {reason}" if reason else "")
+    data = {"alias": alias, "version": version, "before": before.version if before else None, "reason": reason}
+    uow.record(ctx.event("model.alias_set", f"model/{model}", summary, **data))
     return moved
+
+
+def remove_alias(ctx: Context, model: str, alias: str, *, reason: str = "") -> None:
+    """Take an alias away; nothing happens when it is not there. Who, when and why stays on record."""
+    with ctx.transactions.begin() as uow:
+        if uow.get(RegisteredModel, model) is None:
+            raise NotFound(f"Registered Model with name={model} not found")
+        before = uow.get(ModelAlias, model, alias, lock=True)
+        if before is None:
+            return
+        uow.remove(ModelAlias, model=model, alias=alias)
+        summary = f"{model}@{alias} names no version any more" + (f": {reason}" if reason else "")
+        data = {"alias": alias, "version": None, "before": before.version, "reason": reason}
+        uow.record(ctx.event("model.alias_removed", f"model/{model}", summary, **data))
 
 
 def get_model(ctx: Context, name: str) -> RegisteredModel:

@@ -1,19 +1,12 @@
 """Conditions over runs as SQL. `r` is the run's row, as in `FROM run r`."""
 
-from tournant.domain.run_query import All, Any, Comparison, Condition, Entity, View
+from tournant.domain.run_query import STATUS_NAMES, All, Any, Comparison, Condition, Entity, View
 from tournant.domain.tracking import RunStatus
 
-__all__ = ["STATUS_NAMES", "Sql", "condition_sql", "seen_sql", "value_sql"]
+__all__ = ["Sql", "condition_sql", "seen_sql", "value_sql"]
 
 Sql = tuple[str, list[object]]  # with ? for each value
 
-STATUS_NAMES = {  # as MLflow calls them, and filters know both
-    RunStatus.PENDING: "SCHEDULED",
-    RunStatus.RUNNING: "RUNNING",
-    RunStatus.SUCCESSFUL: "FINISHED",
-    RunStatus.FAILED: "FAILED",
-    RunStatus.CANCELLED: "KILLED",
-}
 _STATUS = "CASE r.status " + " ".join(f"WHEN '{s.value}' THEN '{name}'" for s, name in STATUS_NAMES.items()) + " END"
 _ATTRIBUTES = {
     "run_id": "r.id",

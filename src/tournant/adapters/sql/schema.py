@@ -18,6 +18,7 @@ from tournant.domain.control import ClockState, Event, GatewayState, Lease, Rout
 from tournant.domain.data import Dataset, DatasetVersion, StepCacheEntry
 from tournant.domain.deployment import Deployment, Revision
 from tournant.domain.environment import Environment, LockedRequirements
+from tournant.domain.logged_models import Artifact, LoggedModel, ModelMetric
 from tournant.domain.predictions import Label, Segment, Traffic
 from tournant.domain.profile import ReferenceProfile, WindowProfile
 from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
@@ -26,9 +27,10 @@ from tournant.domain.rollout import Observation, Rollout, RolloutDecision
 from tournant.domain.tracking import DatasetInput, Experiment, RunModel, StepRun
 from tournant.errors import Invalid
 
-__all__ = ["RECORDS", "Mapping", "metadata"]
+__all__ = ["BYTEWISE", "RECORDS", "Mapping", "metadata"]
 
 metadata = sa.MetaData()
+BYTEWISE = sa.Text(collation="C").with_variant(sa.Text(), "sqlite")
 
 _NATIVE: dict[type, type[sa.types.TypeEngine[Any]]] = {
     str: sa.Text,
@@ -41,8 +43,19 @@ _NATIVE: dict[type, type[sa.types.TypeEngine[Any]]] = {
 class Mapping:
     """How one record class is stored: its table, its key, and both directions of conversion."""
 
-    def __init__(self, kind: type[Any], table: str, key: str, *indexes: str, unique: tuple[str, ...] = ()) -> None:
-        """Derive the table `table` from the dataclass `kind`; `key` and each index are comma-separated fields."""
+    def __init__(
+        self,
+        kind: type[Any],
+        table: str,
+        key: str,
+        *indexes: str,
+        unique: tuple[str, ...] = (),
+        bytewise: tuple[str, ...] = (),
+    ) -> None:
+        """Derive the table `table` from the dataclass `kind`; `key` and each index are comma-separated fields.
+
+        Texts in `bytewise` are ordered by their bytes, in every database.
+        """
         self.kind = kind
         self.key = tuple(key.split(","))
         hints = typing.get_type_hints(kind)
@@ -52,7 +65,12 @@ class Mapping:
             name for name, hint in self.types.items() if isinstance(hint, type) and issubclass(hint, StrEnum)
         )
         columns = [
-            sa.Column(name, _native(hint) or sa.Text, primary_key=name in self.key, nullable=_optional(hint))
+            sa.Column(
+                name,
+                BYTEWISE if name in bytewise else _native(hint) or sa.Text,
+                primary_key=name in self.key,
+                nullable=_optional(hint),
+            )
             for name, hint in self.types.items()
         ]
         self.table = sa.Table(
@@ -114,6 +132,9 @@ RECORDS: dict[type[Any], Mapping] = {
         Mapping(Experiment, "experiment", "number", unique=("name",)),
         Mapping(DatasetInput, "dataset_input", "run,name,digest"),
         Mapping(RunModel, "run_model", "run,model,role", "model"),
+        Mapping(LoggedModel, "logged_model", "id", "experiment,created_at", "run"),
+        Mapping(ModelMetric, "model_metric", "model,key,dataset_name,dataset_digest"),
+        Mapping(Artifact, "artifact", "folder,name", "digest", bytewise=("folder",)),
         Mapping(StepRun, "step_run", "run,step"),
         Mapping(Dataset, "dataset", "name"),
         Mapping(DatasetVersion, "dataset_version", "id", "dataset,number"),
@@ -121,7 +142,7 @@ RECORDS: dict[type[Any], Mapping] = {
         Mapping(Environment, "environment", "digest"),
         Mapping(LockedRequirements, "locked_requirements", "key"),
         Mapping(RegisteredModel, "registered_model", "name"),
-        Mapping(ModelVersion, "model_version", "id", "model,number"),
+        Mapping(ModelVersion, "model_version", "id", "model,number", "logged_model"),
         Mapping(ModelAlias, "model_alias", "model,alias"),
         Mapping(Deployment, "deployment", "name"),
         Mapping(Revision, "revision", "id", "deployment,number"),

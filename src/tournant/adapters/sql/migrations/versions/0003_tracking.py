@@ -125,6 +125,60 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("run", "model", "role"),
     )
     op.create_index("ix_run_model_model", "run_model", ["model"])
+    op.create_table(
+        "logged_model",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("experiment", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("updated_at", sa.Double(), nullable=False),
+        sa.Column("artifact_location", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("model_type", sa.Text(), nullable=False),
+        sa.Column("run", sa.Text(), nullable=False),
+        sa.Column("params", sa.Text(), nullable=False),
+        sa.Column("tags", sa.Text(), nullable=False),
+        sa.Column("deleted_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_logged_model_experiment_created_at", "logged_model", ["experiment", "created_at"])
+    op.create_index("ix_logged_model_run", "logged_model", ["run"])
+    op.create_table(
+        "model_metric",
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("dataset_name", sa.Text(), nullable=False),
+        sa.Column("dataset_digest", sa.Text(), nullable=False),
+        sa.Column("value", sa.Double(), nullable=True),
+        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("time", sa.Double(), nullable=False),
+        sa.Column("run", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("model", "key", "dataset_name", "dataset_digest"),
+    )
+    op.create_table(
+        "artifact",
+        sa.Column("folder", sa.Text(collation="C").with_variant(sa.Text(), "sqlite"), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("written_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("folder", "name"),
+    )
+    op.create_index("ix_artifact_digest", "artifact", ["digest"])
+    for table, name, kind, default in (
+        ("registered_model", "updated_at", sa.Double(), "0"),
+        ("registered_model", "tags", sa.Text(), "{}"),
+        ("registered_model", "versions", sa.BigInteger(), "0"),
+        ("model_version", "description", sa.Text(), ""),
+        ("model_version", "source", sa.Text(), ""),
+        ("model_version", "artifact_location", sa.Text(), ""),
+        ("model_version", "logged_model", sa.Text(), ""),
+        ("model_version", "run_link", sa.Text(), ""),
+        ("model_version", "stage", sa.Text(), "None"),
+        ("model_version", "updated_at", sa.Double(), "0"),
+    ):
+        op.add_column(table, sa.Column(name, kind, nullable=False, server_default=default))
+    op.create_index("ix_model_version_logged_model", "model_version", ["logged_model"])
 
 
 def _move(connection: sa.Connection, old: dict[str, list[dict[str, object]]]) -> None:
