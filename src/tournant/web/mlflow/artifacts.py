@@ -183,7 +183,7 @@ class Proxy:
         wanted: CreateUpload = read_request(CreateUpload, await request.body(), b"", {})
         if not 1 <= wanted.num_parts <= MOST_PARTS:
             raise Invalid(f"a file has 1 to {MOST_PARTS} parts, not {wanted.num_parts}")
-        artifacts.clean_path(request.path_params["path"])
+        artifacts.clean_path(_file_path(request, wanted.path))
         upload = uuid4().hex
         base = f"{request.url.scheme}://{request.url.netloc}/api/2.0/mlflow-artifacts/mpu/part/{upload}"
         credentials = [Credential(url=f"{base}/{n}", part_number=n) for n in range(1, wanted.num_parts + 1)]
@@ -199,7 +199,7 @@ class Proxy:
         wanted: CompleteUpload = read_request(CompleteUpload, await request.body(), b"", {})
         digests = [part.etag.strip('"') for part in sorted(wanted.parts, key=lambda part: part.part_number)]
         joined = _Joined(self._ctx, digests)
-        path = request.path_params["path"]
+        path = _file_path(request, wanted.path)
         await run_in_threadpool(artifacts.put_artifact, self._ctx, path, joined)  # type: ignore[arg-type] # it reads
         return _json({})
 
@@ -272,6 +272,11 @@ def artifact_routes(ctx: Context) -> list[Route]:
         routes.append(Route(path, _guarded(proxy.run_file)))
     routes.append(Route("/model-versions/get-artifact", _guarded(proxy.version_file)))
     return routes
+
+
+def _file_path(request: Request, name: str) -> str:
+    """Give where a file in parts goes: the folder stands in the address, its name in the body."""
+    return "/".join(filter(None, (request.path_params["path"].strip("/"), name.rpartition("/")[2])))
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
