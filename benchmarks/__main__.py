@@ -5,7 +5,7 @@ import importlib
 import json
 import sys
 
-AREAS = ("serving",)
+AREAS = ("serving", "tracking")
 
 
 def main() -> int:

@@ -27,6 +27,7 @@ __all__ = [
     "list_models",
     "list_versions",
     "next_number",
+    "prepare_version",
     "register_model",
     "remove_alias",
     "set_alias",
@@ -73,27 +74,47 @@ def register_model(
     `environment` is None for the flavor `onnx` only. Invalid when the model does not load or predict its example, or when
     the reference rows are not what it takes; a model that merely does not convert is registered with the reason.
     """
+    fields = _serving_fields(ctx, folder, environment, predict=predict, reference=reference, tolerance=tolerance)
+    return _keep_version(ctx, name, alias, {**fields, **_provenance_fields(provenance or Provenance())})
+
+
+def prepare_version(
+    ctx: Context, version: ModelVersion, folder: ModelFolder, environment: Environment | None
+) -> ModelVersion:
+    """Make a version servable that was only pointed to: look into its folder, convert it, and keep all of it."""
+    fields = _serving_fields(ctx, folder, environment, predict="", reference=None, tolerance=1e-4)
+    prepared = replace(version, **fields)
+    with ctx.transactions.begin() as uow:
+        uow.save(prepared)
+        summary = f"{version.id} prepared for serving; conversion {prepared.conversion.status.value}"
+        uow.record(ctx.event("model.version_prepared", f"model/{version.model}", summary, version=version.id))
+    return prepared
+
+
+def _serving_fields(
+    ctx: Context,
+    folder: ModelFolder,
+    environment: Environment | None,
+    *,
+    predict: str,
+    reference: Reference | None,
+    tolerance: float,
+) -> dict[str, Any]:
     inspection = _inspect(ctx, folder, predict, environment, reference)
     if reference:
         _check_reference(ctx, reference, inspection.signature)
     conversion = _convert(ctx, folder, inspection, environment, reference, tolerance)
-    return _keep_version(
-        ctx,
-        name,
-        alias,
-        {
-            "digest": ctx.blobs.put_tree(folder.path)[0],
-            "flavor": folder.flavor,
-            "entry": folder.entry,
-            "predict": inspection.predict,
-            "signature": inspection.signature,
-            "example": inspection.example,
-            "environment": environment.digest if environment else "",
-            "conversion": conversion,
-            **_reference_fields(ctx, reference),
-            **_provenance_fields(provenance or Provenance()),
-        },
-    )
+    return {
+        "digest": ctx.blobs.put_tree(folder.path)[0],
+        "flavor": folder.flavor,
+        "entry": folder.entry,
+        "predict": inspection.predict,
+        "signature": inspection.signature,
+        "example": inspection.example,
+        "environment": environment.digest if environment else "",
+        "conversion": conversion,
+        **_reference_fields(ctx, reference),
+    }
 
 
 def _convert(
