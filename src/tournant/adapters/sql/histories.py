@@ -26,9 +26,11 @@ def read_history(driver: Driver, query: HistoryQuery) -> list[Metric]:
             where += f" AND {test}"
             values.append(step)
     if query.samples is not None:
-        steps = _sampled_steps(
-            driver.rows(f"SELECT DISTINCT run, step FROM metric_point WHERE {where}", values), query.samples
-        )
+        every = [
+            row[0] for row in driver.rows(f"SELECT DISTINCT step FROM metric_point WHERE {where} ORDER BY step", values)
+        ]
+        ends = driver.rows(f"SELECT min(step), max(step) FROM metric_point WHERE {where} GROUP BY run", values)
+        steps = _sampled_steps(every, ends, query.samples)
         where += f" AND step IN ({', '.join(map(str, steps)) or 'NULL'})"
     page = f" LIMIT {query.limit} OFFSET {query.offset}" if query.limit is not None else ""
     statement = (
@@ -40,18 +42,13 @@ def read_history(driver: Driver, query: HistoryQuery) -> list[Metric]:
     ]
 
 
-def _sampled_steps(pairs: Sequence[tuple[int, int]], samples: int) -> list[int]:
-    """Choose steps evenly over all runs' steps, and each run's first and last.
+def _sampled_steps(every: Sequence[int], ends: Sequence[Sequence[int]], samples: int) -> list[int]:
+    """Choose steps evenly out of all runs' steps, and each run's first and last.
 
-    >>> _sampled_steps([(1, step) for step in range(10)] + [(2, 100)], 4)
+    >>> _sampled_steps([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 100], [(0, 9), (100, 100)], 4)
     [0, 3, 6, 9, 100]
     """
-    bounds: dict[int, tuple[int, int]] = {}
-    for run, step in pairs:
-        low, high = bounds.get(run, (step, step))
-        bounds[run] = (min(low, step), max(high, step))
-    every = sorted({step for _, step in pairs})
     if len(every) <= samples:
-        return every
+        return list(every)
     spread = {every[i * (len(every) - 1) // max(1, samples - 1)] for i in range(samples)}
-    return sorted(spread | {step for both in bounds.values() for step in both})
+    return sorted(spread | {step for both in ends for step in both})

@@ -33,26 +33,27 @@ __all__ = [
 
 RUN_NAME = "mlflow.runName"  # a tag there, an attribute here
 CONTEXT = "mlflow.data.context"
+_LOWEST, _HIGHEST = float("-inf"), float("inf")
 Number = float | str
 _STATUSES = {name: status for status, name in STATUS_NAMES.items()}
 _NUMBERED = dict(enumerate(("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"), start=1))
 
 
-class Tag(Message, frozen=True, kw_only=True):
+class Tag(Message, frozen=True, kw_only=True, gc=False):
     """A key and its value: a tag or a param."""
 
     key: str
     value: str = ""
 
 
-class TagOut(Message, frozen=True, kw_only=True):
+class TagOut(Message, frozen=True, kw_only=True, gc=False):
     """A tag or a param in an answer."""
 
     key: str
     value: str
 
 
-class MetricMessage(Message, frozen=True, kw_only=True):
+class MetricMessage(Message, frozen=True, kw_only=True, gc=False):
     """A point of a metric in an answer."""
 
     key: str
@@ -170,7 +171,7 @@ def number_text(value: float) -> Number:
     >>> number_text(0.5), number_text(float("nan")), number_text(float("-inf"))
     (0.5, 'NaN', '-Infinity')
     """
-    if math.isfinite(value):
+    if _LOWEST < value < _HIGHEST:
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 

@@ -23,7 +23,7 @@ MOST_POINTS = 25_000  # of a run, in bulk
 MOST_SAMPLES = 2_500
 
 
-class LoggedMetric(Message, frozen=True, kw_only=True):
+class LoggedMetric(Message, frozen=True, kw_only=True, gc=False):
     """A point that a client sends."""
 
     key: str

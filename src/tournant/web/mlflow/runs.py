@@ -88,7 +88,7 @@ class RunInfoAnswer(Message, frozen=True, kw_only=True):
     run_info: RunInfoMessage
 
 
-class LogMetric(LoggedMetric, frozen=True, kw_only=True):
+class LogMetric(LoggedMetric, frozen=True, kw_only=True, gc=False):
     """One point."""
 
     run_id: str = ""

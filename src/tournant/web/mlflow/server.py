@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from tournant.api.openapi import openapi_document
 from tournant.api.operation import Empty, Operation
 from tournant.services.context import Context
 from tournant.web.mlflow import artifacts, experiments, logged_models, metrics, models, runs
@@ -60,10 +62,16 @@ def mlflow_routes(ctx: Context) -> list[BaseRoute]:
     """Give the routes of MLflow's REST."""
     api = MlflowApi(ctx, OPERATIONS)
 
+    document = msgspec.json.encode(openapi_document(OPERATIONS, version=SPOKEN_VERSION))
+
     async def version(_request: Request) -> Response:
         return PlainTextResponse(SPOKEN_VERSION)
 
+    async def openapi(_request: Request) -> Response:
+        return Response(document, media_type="application/json")
+
     return [
+        Route("/api/2.0/mlflow/openapi.json", openapi),
         *(
             Route(f"{prefix}/{number}/mlflow/{{rest:path}}", api)
             for prefix in ("/api", "/ajax-api")
