@@ -32,3 +32,21 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def resident_bytes(root: int) -> int:
+    """Give the resident memory of a process tree, added up."""
+    return sum(_status(pid, "VmRSS") for pid in tree(root))
+
+
+def peak_bytes(root: int) -> int:
+    """Give the most memory that a process has ever held."""
+    return _status(root, "VmHWM")
+
+
+def _status(pid: int, name: str) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name + ":")), 0)

@@ -14,6 +14,8 @@ from tournant.domain.environment import Environment
 from tournant.domain.machine import Machine
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.registry import Conversion, Scalar, Signature
+from tournant.domain.run_query import HistoryQuery, RunQuery
+from tournant.domain.tracking import Metric, Run
 
 if TYPE_CHECKING:  # numpy takes 100 ms, which a command that has nothing to do need not pay
     import numpy.typing as npt
@@ -37,6 +39,7 @@ __all__ = [
     "Notifier",
     "PredictionLog",
     "PredictionRequest",
+    "RunStore",
     "Transactions",
     "UnitOfWork",
 ]
@@ -49,8 +52,14 @@ class UnitOfWork(Protocol):
     """One metadata transaction over the frozen records of `domain`; leaving the `with` block commits, an exception rolls back.
 
     Keys are the record's primary key fields. Filters are `field=value` or `field__op=value` with op one of
-    lt, le, gt, ge, ne, in. `order` is a field name, with `-` before it for descending; several by comma.
+    lt, le, gt, ge, ne, in. `order` is a field name, with `-` before it for descending; several by comma. Runs, which are
+    many and record much, are read and written by `runs`.
     """
+
+    @property
+    def runs(self) -> "RunStore":
+        """The runs of this transaction."""
+        ...
 
     def get(self, kind: type[T], *key: object, lock: bool = False) -> T | None:
         """Read one record by primary key; with `lock`, other writers of it wait for this transaction."""
@@ -78,6 +87,48 @@ class UnitOfWork(Protocol):
 
     def record(self, event: Event) -> None:
         """Append an event."""
+        ...
+
+
+class RunStore(Protocol):
+    """Runs with their params, tags and metrics, in one transaction."""
+
+    def get(self, run_id: str, *, lock: bool = False) -> Run | None:
+        """Read one run; with `lock`, other writers of it wait for this transaction."""
+        ...
+
+    def find(self, query: RunQuery) -> list[Run]:
+        """Find runs in order."""
+        ...
+
+    def add(self, run: Run) -> Run:
+        """Insert a run with its params and tags; one without a name gets its number within the experiment for one."""
+        ...
+
+    def update(self, run: Run) -> None:
+        """Write a run's own fields, those of `Run` but for the experiment, the params, metrics and tags."""
+        ...
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        metrics: Sequence[Metric] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+    ) -> None:
+        """Add to a run; a tag of None is taken away. The same point again changes nothing.
+
+        NotFound without the run, Invalid when it is deleted, Conflict when a param has another value.
+        """
+        ...
+
+    def history(self, query: HistoryQuery) -> list[Metric]:
+        """Read points of a metric."""
+        ...
+
+    def delete_all(self, experiment: int, *, since: float | None, deleted_at: float | None) -> None:
+        """Mark an experiment's runs whose `deleted_at` is `since` with another: delete the active, restore the deleted."""
         ...
 
 

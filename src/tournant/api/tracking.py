@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 
 from tournant.api.operation import Operation, Page
-from tournant.domain.tracking import Metric, Run, RunStatus, StepRun
+from tournant.domain.run_query import HistoryQuery
+from tournant.domain.tracking import DEFAULT_EXPERIMENT, Metric, Run, RunStatus, StepRun
 from tournant.services import tracking
 from tournant.services.context import Context
-from tournant.services.lookup import find_newest, get_record
 
 __all__ = ["OPERATIONS"]
 
@@ -36,7 +36,7 @@ class RunDetails(msgspec.Struct, frozen=True, kw_only=True):
 class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
     """A new run."""
 
-    experiment: str = "default"
+    experiment: str = DEFAULT_EXPERIMENT
     name: str = ""
     params: dict[str, str] = {}
     tags: dict[str, str] = {}
@@ -57,7 +57,7 @@ class LogToRun(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     metrics: list[LoggedMetric] = []
     params: dict[str, str] = {}
-    tags: dict[str, str] = {}
+    tags: dict[str, str | None] = {}
 
 
 class FinishRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,13 +77,14 @@ class GetMetric(msgspec.Struct, frozen=True, kw_only=True):
 
 def list_runs(ctx: Context, request: ListRuns) -> list[Run]:
     """List the newest runs."""
-    wanted = {"experiment": request.experiment, "status": request.status}
-    return find_newest(ctx, Run, time_field="started_at", limit=request.limit, before=request.before, **wanted)
+    return tracking.find_runs(
+        ctx, experiment=request.experiment, status=request.status, limit=request.limit, before=request.before
+    )
 
 
 def get_run(ctx: Context, request: GetRun) -> RunDetails:
     """Show one run with its steps."""
-    run = get_record(ctx, Run, request.id, noun="run", hint="tournant runs list")
+    run = tracking.get_run(ctx, request.id)
     with ctx.transactions.begin(write=False) as uow:
         return RunDetails(run=run, steps=uow.find(StepRun, run=run.id, order="position"))
 
@@ -102,13 +103,8 @@ def log_to_run(ctx: Context, request: LogToRun) -> Run:
         Metric(run=request.id, key=m.key, step=m.step, value=m.value, time=now if m.time is None else m.time)
         for m in request.metrics
     ]
-    if metrics:
-        tracking.log_metrics(ctx, request.id, metrics)
-    if request.params:
-        tracking.log_params(ctx, request.id, request.params)
-    if request.tags:
-        tracking.set_tags(ctx, request.id, request.tags)
-    return get_record(ctx, Run, request.id, noun="run", hint="tournant runs list")
+    tracking.log(ctx, request.id, metrics=metrics, params=request.params, tags=request.tags)
+    return tracking.get_run(ctx, request.id)
 
 
 def finish_run(ctx: Context, request: FinishRun) -> Run:
@@ -118,8 +114,7 @@ def finish_run(ctx: Context, request: FinishRun) -> Run:
 
 def get_metric(ctx: Context, request: GetMetric) -> list[Metric]:
     """Show a metric's whole history."""
-    with ctx.transactions.begin(write=False) as uow:
-        return uow.find(Metric, run=request.id, key=request.key, order="step")
+    return tracking.read_history(ctx, HistoryQuery(runs=(request.id,), key=request.key))
 
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (

@@ -53,15 +53,19 @@ def deploy(
     """Roll out WHAT: a model version, a model file, or by default the project's newest model.
 
     A version is flights@2 or flights@champion; a file model.pkl or model.onnx; a project's deployment settings are those of its
-    tournant.yaml.
+    tournant.yaml. A model logged with MLflow is models:/flights@champion, models:/flights/2, runs:/RUN/model, or its folder.
     """
     if wait and isinstance(client.transport, EmbeddedTransport):
         raise Unavailable(
             "nothing runs here that could roll a version out, so there is nothing to wait for. Start it: tournant up"
         )
-    if dry_run and what and what.lower().endswith(MODEL_FILES):
-        raise Invalid("a file has to be registered before its rollout can be planned: --dry-run takes a model version")
-    if what and what.lower().endswith(MODEL_FILES):
+    logged = what is not None and (what.startswith(("models:/", "runs:/")) or (Path(what) / "MLmodel").is_file())
+    bare = what is not None and what.lower().endswith(MODEL_FILES)
+    if dry_run and (logged or bare):
+        raise Invalid(f"{what} has to be registered before its rollout can be planned: --dry-run takes a model version")
+    if what and logged:
+        revisions = [_deploy_mlflow(client, what, name, reason, force=force)]
+    elif what and bare:
         revisions = [_deploy_file(client, Path(what), name, requirements, example, reason)]
     elif (project / "tournant.yaml").exists():
         revisions = _deploy_project(client, project, what, name, reason, force=force, dry_run=dry_run)
@@ -91,6 +95,21 @@ def _deploy_file(
     version = register_file(ctx, path, name=name or path.stem, requirements=requirements, example=example)
     say(f"registered {version.id}: conversion {version.conversion.status.value} {version.conversion.reason}")
     revision: Revision = client.deployments.deploy(name=name or path.stem, model_version=version.id, reason=reason)
+    return revision
+
+
+def _deploy_mlflow(client: Client, what: str, name: str | None, reason: str, *, force: bool) -> Revision:
+    from tournant.bootstrap.house import open_context
+    from tournant.config import Settings
+    from tournant.services.mlflow_models import prepare_mlflow_model
+
+    ctx = open_context(Settings.load(home=click.get_current_context().params.get("home")), actor=local_actor())
+    say(f"preparing {what}: its environment, a look inside, and the conversion")
+    version = prepare_mlflow_model(ctx, what, name=name or "")
+    say(f"{version.id}: conversion {version.conversion.status.value} {version.conversion.reason}")
+    revision: Revision = client.deployments.deploy(
+        name=name or version.model, model_version=version.id, reason=reason, force=force
+    )
     return revision
 
 

@@ -8,6 +8,7 @@ named by version and hash in the lock, and come from wherever uv gets packages t
 import io
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,12 +18,13 @@ from tournant.domain.data import Dataset, DatasetVersion
 from tournant.domain.environment import Environment
 from tournant.domain.machine import StepMachine
 from tournant.domain.registry import ModelSignature, ModelVersion, RegisteredModel
-from tournant.domain.tracking import Experiment, Run, StepRun
+from tournant.domain.tracking import Metric, Run, StepRun
 from tournant.domain.verification import Verification
 from tournant.errors import Conflict, Invalid
-from tournant.ports import KeyKind
+from tournant.ports import KeyKind, UnitOfWork
 from tournant.services.context import Context
 from tournant.services.environments import get_environment
+from tournant.services.experiments import ensure_experiment
 from tournant.services.recipes import recorded_recipe
 from tournant.services.registry import get_version
 from tournant.services.signing import find_signature
@@ -144,11 +146,9 @@ def _keep(ctx: Context, bundle: Bundle) -> None:
             if uow.get(Dataset, dataset.dataset) is None:
                 uow.add(Dataset(name=dataset.dataset, created_at=now))
             uow.save(dataset)
-        if uow.get(Experiment, bundle.run.experiment) is None:
-            uow.add(Experiment(name=bundle.run.experiment, created_at=now))
         if uow.get(RegisteredModel, version.model) is None:
             uow.add(RegisteredModel(name=version.model, created_at=now))
-        uow.save(bundle.run)
+        _keep_run(ctx, uow, bundle.run)
         for records in (bundle.steps, bundle.machines, bundle.environments, bundle.verifications):
             uow.save(*records)
         uow.add(version)
@@ -157,6 +157,20 @@ def _keep(ctx: Context, bundle: Bundle) -> None:
         uow.record(
             ctx.event("model.version_imported", f"model/{version.model}", f"{version.id} imported from a bundle")
         )
+
+
+def _keep_run(ctx: Context, uow: UnitOfWork, run: Run) -> None:
+    """Keep an imported run, with the last value of each metric, in the experiment of its name."""
+    if uow.runs.get(run.id):
+        return
+    place = ensure_experiment(ctx, uow, run.experiment)
+    uow.runs.add(replace(run, experiment_number=place.number, deleted_at=None))
+    measured = [
+        Metric(run=run.id, key=key, step=run.measured[key][0], time=run.measured[key][1], value=value)
+        for key, value in run.metrics.items()
+        if key in run.measured
+    ]
+    uow.runs.log(run.id, metrics=measured)
 
 
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:

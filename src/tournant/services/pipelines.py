@@ -16,6 +16,7 @@ from tournant.domain.data import DatasetVersion
 from tournant.domain.params import flatten_params, written
 from tournant.domain.pipeline import Project, TestSpec
 from tournant.domain.registry import ModelVersion
+from tournant.domain.run_query import All, Comparison, Entity, RunQuery
 from tournant.domain.tracking import Run, RunStatus, StepRun
 from tournant.errors import Conflict, TournantError
 from tournant.ports import Job
@@ -28,7 +29,7 @@ from tournant.services.projects import load_project
 from tournant.services.registry import Provenance, get_version
 from tournant.services.step_order import choose_steps, log_step_metrics, run_steps
 from tournant.services.steps import NICENESS, StepRunner, command_environ, last_lines, own_interpreter
-from tournant.services.tracking import create_run, finish_run, get_run
+from tournant.services.tracking import LARGEST_PAGE, create_run, finish_run, get_run
 
 __all__ = ["PipelineResult", "run_project", "run_tests"]
 
@@ -185,8 +186,9 @@ def _model_folder(project: Project, folder: Path) -> Path:
 def _cancel_interrupted(ctx: Context, inputs: PipelineInputs) -> None:
     """End what a run in this folder has left behind that was killed: its record, and jobs which outlived it."""
     with ctx.transactions.begin(write=False) as uow:
-        runs = uow.find(Run, experiment=inputs.project.name, status=RunStatus.RUNNING)
-        left = [run for run in runs if run.tags.get(FOLDER_TAG) == str(inputs.folder)]
+        here = Comparison(entity=Entity.TAG, key=FOLDER_TAG, operator="=", value=str(inputs.folder))
+        going = Comparison(entity=Entity.ATTRIBUTE, key="status", operator="=", value=RunStatus.RUNNING.value)
+        left = uow.runs.find(RunQuery(condition=All((here, going)), limit=LARGEST_PAGE))
         steps = [step for run in left for step in uow.find(StepRun, run=run.id, status=RunStatus.RUNNING)]
     for step in steps:
         ctx.executor.stop(f"{step.run}-{step.step}")

@@ -9,7 +9,7 @@ from tournant.domain.pipeline import Project, producers, upstream
 from tournant.domain.tracking import Metric, StepRun
 from tournant.errors import NotFound, TournantError
 from tournant.services.steps import StepRunner, read_metrics
-from tournant.services.tracking import log_metrics
+from tournant.services.tracking import log
 from tournant.services.yaml_document import suggest
 
 __all__ = ["choose_steps", "log_step_metrics", "run_steps"]
@@ -72,6 +72,5 @@ def log_step_metrics(runner: StepRunner, wanted: frozenset[str]) -> None:
         if math.isfinite(value)
     }
     if found:
-        log_metrics(
-            ctx, run.id, [Metric(run=run.id, key=key, step=0, time=now, value=value) for key, value in found.items()]
-        )
+        metrics = [Metric(run=run.id, key=key, step=0, time=now, value=value) for key, value in found.items()]
+        log(ctx, run.id, metrics=metrics)

@@ -157,7 +157,7 @@ def show_version(ask: Ask) -> VersionPage:
         now=ask.now,
         version=version,
         previous=previous,
-        run=ask.uow.get(Run, version.run) if version.run else None,
+        run=ask.uow.runs.get(version.run) if version.run else None,
         datasets=tuple(datasets),
         environment=environment,
         packages=len(packages(environment.lock)) if environment else 0,
