@@ -14,6 +14,7 @@ __all__ = ["main"]
 COMMANDS = {
     "init": ("project", "Start a project in a folder"),
     "run": ("project", "Run the project's pipeline and register its model"),
+    "sweep": ("sweep", "Run the project with many params, and say which are best"),
     "dag": ("comparing", "Draw the project's steps"),
     "params": ("comparing", "Compare params of runs"),
     "metrics": ("comparing", "Compare metrics of runs"),

@@ -9,6 +9,7 @@ import pytest
 from tournant.adapters.compute.local import LocalExecutor
 from tournant.domain.control import Event
 from tournant.domain.data import StepCacheEntry
+from tournant.domain.deployment import Requirement
 from tournant.domain.environment import Environment
 from tournant.domain.machine import StepMachine
 from tournant.domain.verification import Cause, Verdict, Verification
@@ -16,8 +17,11 @@ from tournant.errors import Invalid
 from tournant.services.context import Context
 from tournant.services.pipelines import run_project
 from tournant.services.project_models import register_file
+from tournant.services.registry import get_version
+from tournant.services.signing import check_signature
 from tournant.services.tracking import find_runs
 from tournant.services.verification import list_verifications, verify_version
+from tournant.services.vouching import vouch_for
 
 PROJECT = """\
 project: ridge
@@ -306,6 +310,21 @@ def test_what_a_frozen_step_had_made_is_taken_from_the_record(context: Context, 
     made = run_project(context, folder, force=True, tags={"why": "frozen"}).model_version
     assert made
     assert verify_version(context, made.id).verdict is Verdict.IDENTICAL
+
+
+def test_a_challenger_is_vouched_for_as_its_deployment_requires(context: Context, folder: Path, version: str) -> None:
+    """Signed and verified once; one that its record does not recreate is refused with the reason."""
+    require = (Requirement.SIGNED, Requirement.VERIFIED)
+    assert vouch_for(context, get_version(context, version), require, say=None) == ""
+    assert check_signature(context, version).holds
+    assert vouch_for(context, get_version(context, version), require, say=None) == ""
+    assert len(list_verifications(context, version)) == 1
+    (folder / "train.py").write_text(UNSEEDED)
+    unsteady = run_project(context, folder).model_version
+    assert unsteady
+    assert vouch_for(context, unsteady, (), say=None) == ""
+    refusal = vouch_for(context, unsteady, require, say=None)
+    assert refusal.startswith("it cannot be recreated from its record: different because of seed: step train")
 
 
 @pytest.mark.parametrize(
