@@ -39,8 +39,13 @@ def resident_bytes(root: int) -> int:
     return sum(_status(pid, "VmRSS") for pid in tree(root))
 
 
+def forget_peak(root: int) -> None:
+    """Begin to look for a process's peak of memory from now on."""
+    Path(f"/proc/{root}/clear_refs").write_text("5")
+
+
 def peak_bytes(root: int) -> int:
-    """Give the most memory that a process has ever held."""
+    """Give the most memory that a process has held, ever or since its peak was forgotten."""
     return _status(root, "VmHWM")
 
 

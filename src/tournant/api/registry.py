@@ -59,6 +59,7 @@ class SetAlias(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     alias: str
     version: int
+    reason: str = ""
 
 
 class GetDataset(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +113,7 @@ def get_proofs(ctx: Context, request: GetVersion) -> ModelProofs:
 
 def set_alias(ctx: Context, request: SetAlias) -> ModelAlias:
     """Let an alias name a version."""
-    return registry.set_alias(ctx, request.name, request.alias, request.version)
+    return registry.set_alias(ctx, request.name, request.alias, request.version, reason=request.reason)
 
 
 def list_datasets(ctx: Context, _request: Empty) -> list[Dataset]:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from tournant.api.operation import Operation, Page
+from tournant.domain.filters import parse_filter, parse_order
 from tournant.domain.run_query import HistoryQuery
 from tournant.domain.tracking import DEFAULT_EXPERIMENT, Metric, Run, RunStatus, StepRun
 from tournant.services import tracking
@@ -18,6 +19,8 @@ class ListRuns(Page, frozen=True, kw_only=True):
 
     experiment: str | None = None
     status: RunStatus | None = None
+    filter: str = ""
+    order: str = ""
 
 
 class GetRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,9 +79,15 @@ class GetMetric(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_runs(ctx: Context, request: ListRuns) -> list[Run]:
-    """List the newest runs."""
+    """List runs that a filter finds (as in MLflow), the newest first unless ordered otherwise."""
     return tracking.find_runs(
-        ctx, experiment=request.experiment, status=request.status, limit=request.limit, before=request.before
+        ctx,
+        experiment=request.experiment,
+        status=request.status,
+        limit=request.limit,
+        before=request.before,
+        condition=parse_filter(request.filter),
+        order=(parse_order(request.order),) if request.order else (),
     )
 
 
@@ -112,6 +121,16 @@ def finish_run(ctx: Context, request: FinishRun) -> Run:
     return tracking.finish_run(ctx, request.id, status=request.status, error=request.error)
 
 
+def delete_run(ctx: Context, request: GetRun) -> Run:
+    """Delete a run; it can be restored."""
+    return tracking.delete_run(ctx, request.id)
+
+
+def restore_run(ctx: Context, request: GetRun) -> Run:
+    """Restore a deleted run."""
+    return tracking.restore_run(ctx, request.id)
+
+
 def get_metric(ctx: Context, request: GetMetric) -> list[Metric]:
     """Show a metric's whole history."""
     return tracking.read_history(ctx, HistoryQuery(runs=(request.id,), key=request.key))
@@ -126,6 +145,10 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     ),
     Operation(
         name="runs.finish", method="POST", path="/runs/{id}/finish", request=FinishRun, response=Run, handler=finish_run
+    ),
+    Operation(name="runs.delete", method="DELETE", path="/runs/{id}", request=GetRun, response=Run, handler=delete_run),
+    Operation(
+        name="runs.restore", method="POST", path="/runs/{id}/restore", request=GetRun, response=Run, handler=restore_run
     ),
     Operation(
         name="runs.metric",

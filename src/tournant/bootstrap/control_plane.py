@@ -1,6 +1,7 @@
 """The control plane's composition root: the only place that chooses its adapters."""
 
 import argparse
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -56,6 +57,8 @@ def run_control_plane(settings: Settings) -> None:
                 if retraining.job:
                     ctx.executor.stop(retraining.job)
 
+    gc.freeze()  # what is loaded stays; and a large answer is many small objects, none of them garbage yet
+    gc.set_threshold(50_000, 20, 20)
     app = create_app(ctx, changes, pages=dashboard(ctx), lifespan=controllers)
     config = uvicorn.Config(
         app,

@@ -90,10 +90,11 @@ def _proofs(client: Client, version: str) -> Iterator[str]:
 @click.argument("name")
 @click.argument("alias")
 @click.argument("version", type=int)
+@click.option("--reason", default="", help="Kept with the move.")
 @client_options
-def alias_model(client: Client, name: str, alias: str, version: int) -> None:
-    """Let ALIAS name VERSION of the model NAME."""
-    moved = client.models.alias(name=name, alias=alias, version=version)
+def alias_model(client: Client, name: str, alias: str, version: int, reason: str) -> None:
+    """Let ALIAS name VERSION of the model NAME; who moved it, when and why stays on record."""
+    moved = client.models.alias(name=name, alias=alias, version=version, reason=reason)
     click.echo(f"{moved.model}@{moved.alias} is now version {moved.version}")
 
 

@@ -54,9 +54,7 @@ def ensure_experiment(ctx: Context, uow: UnitOfWork, name: str) -> Experiment:
         check_key(name, "experiment", longest=_LONGEST_NAME)
         return _add(ctx, uow, name)
     if found.deleted_at is not None:
-        raise Invalid(
-            f"experiment {name!r} is deleted; choose another, or restore it: tournant experiments restore {name}"
-        )
+        raise Invalid(f"experiment {name!r} is deleted; choose another name, or restore it")
     return found
 
 

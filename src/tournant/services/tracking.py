@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from tournant.domain.run_query import All, Comparison, Entity, HistoryQuery, RunQuery
+from tournant.domain.run_query import All, Comparison, Condition, Entity, HistoryQuery, Ordering, RunQuery
 from tournant.domain.tracking import DEFAULT_EXPERIMENT, Experiment, Metric, Run, RunStatus, StepRun
 from tournant.errors import Conflict, Invalid, NotFound
 from tournant.ports import UnitOfWork
@@ -199,11 +199,13 @@ def find_runs(
     status: RunStatus | None = None,
     limit: int = 50,
     before: float | None = None,
+    condition: Condition | None = None,
+    order: tuple[Ordering, ...] = (),
 ) -> list[Run]:
-    """Read the newest runs; `before` is the start of the last one of the page before."""
+    """Read runs, the newest first unless ordered; `before` is the start of the last one of the page before."""
     if not 1 <= limit <= LARGEST_PAGE:
         raise Invalid(f"limit must be between 1 and {LARGEST_PAGE}, not {limit}", place="limit")
-    conditions = []
+    conditions: list[Condition] = [condition] if condition else []
     if status is not None:
         conditions.append(Comparison(entity=Entity.ATTRIBUTE, key="status", operator="=", value=status.value))
     if before is not None:
@@ -212,7 +214,8 @@ def find_runs(
         numbers = None
         if experiment is not None:
             numbers = tuple(found.number for found in uow.find(Experiment, name=experiment))
-        return uow.runs.find(RunQuery(experiments=numbers, condition=All(tuple(conditions)), limit=limit))
+        query = RunQuery(experiments=numbers, condition=All(tuple(conditions)), order=order, limit=limit)
+        return uow.runs.find(query)
 
 
 def read_history(ctx: Context, query: HistoryQuery) -> list[Metric]:

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route
 from tournant.api.openapi import openapi_document
 from tournant.api.operation import Empty, Operation
 from tournant.services.context import Context
-from tournant.web.mlflow import artifacts, experiments, logged_models, metrics, models, runs
+from tournant.web.mlflow import artifacts, experiments, logged_models, metrics, models, runs, versions
 from tournant.web.mlflow.app import MlflowApi
 from tournant.web.mlflow.requests import Message
 
@@ -47,6 +47,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *artifacts.OPERATIONS,
     *logged_models.OPERATIONS,
     *models.OPERATIONS,
+    *versions.OPERATIONS,
     Operation(
         name="mlflow.server-info",
         method="GET",
@@ -64,7 +65,7 @@ def mlflow_routes(ctx: Context) -> list[BaseRoute]:
 
     document = msgspec.json.encode(openapi_document(OPERATIONS, version=SPOKEN_VERSION))
 
-    async def version(_request: Request) -> Response:
+    async def spoken(_request: Request) -> Response:
         return PlainTextResponse(SPOKEN_VERSION)
 
     async def openapi(_request: Request) -> Response:
@@ -78,5 +79,5 @@ def mlflow_routes(ctx: Context) -> list[BaseRoute]:
             for number in ("2.0", "3.0")
         ),
         *artifacts.artifact_routes(ctx),
-        Route("/version", version),
+        Route("/version", spoken),
     ]

@@ -1,11 +1,13 @@
 """`/runs` and one run."""
 
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
+from tournant.domain.filters import parse_filter, parse_order
 from tournant.domain.registry import ModelVersion
-from tournant.domain.run_query import All, Comparison, Entity, HistoryQuery, RunQuery
+from tournant.domain.run_query import All, Comparison, Condition, Entity, HistoryQuery, RunQuery
 from tournant.domain.tracking import Experiment, Metric, Run, RunStatus, StepRun
 from tournant.errors import Invalid, NotFound
 from tournant.ports import UnitOfWork
@@ -34,6 +36,8 @@ class RunsPage(View):
     constant: dict[str, str]
     status: str
     experiment: str
+    filter: str
+    order: str
     filtered: bool
     older: str
 
@@ -53,19 +57,31 @@ def list_runs(ask: Ask) -> RunsPage:
     status, experiment = ask.query.get("status", ""), ask.query.get("experiment", "")
     if status and status not in tuple(RunStatus):
         raise Invalid(f"status must be one of {', '.join(RunStatus)}, not {status!r}", place="status")
-    before = ask.number("before")
-    found = ask.uow.runs.find(_query(ask.uow, experiment, status, before))
+    filter_, order = ask.query.get("filter", ""), ask.query.get("order", "")
+    before, offset = ask.number("before"), int(ask.number("offset") or 0)
+    found = ask.uow.runs.find(
+        replace(
+            _query(ask.uow, experiment, status, before, parse_filter(filter_)),
+            order=(parse_order(order),) if order else (),
+            offset=max(0, offset),
+        )
+    )
     runs = tuple(found[:PAGE])
     versions = ask.uow.find(ModelVersion, run__in=[run.id for run in runs]) if runs else []
     varying, constant = _params(runs)
-    query = {"status": status, "experiment": experiment}
-    older = (
-        {key: value for key, value in query.items() if value} | {"before": repr(runs[-1].started_at)} if runs else {}
-    )
+    query = {"status": status, "experiment": experiment, "filter": filter_, "order": order}
+    older = {key: value for key, value in query.items() if value}
+    if order:  # which has no key to go on from
+        older["offset"] = str(offset + PAGE)
+    elif runs:
+        older["before"] = repr(runs[-1].started_at)
     return RunsPage(
         title="Runs",
         crumbs=(Crumb(text="Runs"),),
-        command="tournant runs list" + (f" --experiment {experiment}" if experiment else ""),
+        command="tournant runs list"
+        + "".join(
+            f" --{key} {shlex.quote(value)}" for key, value in older.items() if key in ("experiment", "filter", "order")
+        ),
         verdict=_list_verdict(runs, ask.now) if runs else None,
         now=ask.now,
         runs=runs,
@@ -75,13 +91,15 @@ def list_runs(ask: Ask) -> RunsPage:
         constant=constant,
         status=status,
         experiment=experiment,
-        filtered=bool(status or experiment or before),
+        filter=filter_,
+        order=order,
+        filtered=bool(status or experiment or before or filter_),
         older="/runs?" + urlencode(older) if len(found) > PAGE else "",
     )
 
 
-def _query(uow: UnitOfWork, experiment: str, status: str, before: float | None) -> RunQuery:
-    conditions = []
+def _query(uow: UnitOfWork, experiment: str, status: str, before: float | None, condition: Condition) -> RunQuery:
+    conditions = [condition]
     if status:
         conditions.append(Comparison(entity=Entity.ATTRIBUTE, key="status", operator="=", value=status))
     if before is not None:
