@@ -8,10 +8,10 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 
 import numpy.typing as npt
 
-from tournant.domain.alerts import Alert
 from tournant.domain.control import Event
 from tournant.domain.data import Tree
 from tournant.domain.environment import Environment
+from tournant.domain.notifications import Message
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.registry import Conversion, Scalar, Signature
 
@@ -271,10 +271,15 @@ class ModelConverter(Protocol):
 
 
 class Notifier(Protocol):
-    """Tells people."""
+    """Tells people, in one way. Messages come at least once each, in order."""
 
-    def notify(self, alert: Alert, *, opened: bool) -> None:
-        """Deliver that an alert opened or closed; Unavailable when it cannot."""
+    @property
+    def name(self) -> str:
+        """What it is called: its own name among all, the same at each start, with no secret in it."""
+        ...
+
+    def notify(self, message: Message) -> None:
+        """Deliver a message; Unavailable with the reason when it cannot, and it will be asked again."""
         ...
 
 

@@ -18,6 +18,7 @@ from tournant.domain.control import ClockState, Event, GatewayState, Lease, Rout
 from tournant.domain.data import Dataset, DatasetVersion, StepCacheEntry
 from tournant.domain.deployment import Deployment, Revision
 from tournant.domain.environment import Environment, LockedRequirements
+from tournant.domain.notifications import NotificationCursor
 from tournant.domain.predictions import Label, Segment, Traffic
 from tournant.domain.profile import ReferenceProfile, WindowProfile
 from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
@@ -108,6 +109,7 @@ RECORDS: dict[type[Any], Mapping] = {
         Mapping(ClockState, "clock", "name"),
         Mapping(RoutesVersion, "routes_version", "name"),
         Mapping(GatewayState, "gateway", "id"),
+        Mapping(NotificationCursor, "notification_cursor", "notifier"),
         Mapping(Experiment, "experiment", "name"),
         Mapping(Run, "run", "id", "experiment,started_at", "started_at"),
         Mapping(Metric, "metric", "run,key,step"),
