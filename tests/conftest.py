@@ -29,9 +29,9 @@ from tournant.adapters.sql.migrate import upgrade
 from tournant.adapters.sql.transactions import SqlTransactions, create_engine
 from tournant.config import Settings
 from tournant.conversion import OnnxConverter
-from tournant.domain.alerts import Alert
 from tournant.domain.environment import Environment
 from tournant.domain.machine import Machine
+from tournant.domain.notifications import Message
 from tournant.domain.registry import Column, ColumnType, Conversion, ConversionStatus, Output, Signature
 from tournant.ports import (
     BlobStore,
@@ -123,12 +123,18 @@ class ExampleConverter:
 class KeptNotifications:
     """Keeps what it was told."""
 
-    def __init__(self) -> None:
-        self.told: list[tuple[Alert, bool]] = []
+    def __init__(self, name: str = "kept") -> None:
+        self.name = name
+        self.told: list[Message] = []
 
-    def notify(self, alert: Alert, *, opened: bool) -> None:
-        """Keep an alert."""
-        self.told.append((alert, opened))
+    @property
+    def kinds(self) -> list[str]:
+        """What kinds of events it was told of."""
+        return [message.event.kind for message in self.told]
+
+    def notify(self, message: Message) -> None:
+        """Keep a message."""
+        self.told.append(message)
 
 
 @pytest.fixture(scope="session")

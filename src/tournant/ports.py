@@ -7,11 +7,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, TypeVar
 
-from tournant.domain.alerts import Alert
 from tournant.domain.control import Event
 from tournant.domain.data import Tree
 from tournant.domain.environment import Environment
 from tournant.domain.machine import Machine
+from tournant.domain.notifications import Message
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.registry import Conversion, Scalar, Signature
 from tournant.domain.run_query import HistoryQuery, RunQuery
@@ -396,10 +396,15 @@ class Keys(Protocol):
 
 
 class Notifier(Protocol):
-    """Tells people."""
+    """Tells people, in one way. Messages come at least once each, in order."""
 
-    def notify(self, alert: Alert, *, opened: bool) -> None:
-        """Deliver that an alert opened or closed; Unavailable when it cannot."""
+    @property
+    def name(self) -> str:
+        """What it is called: its own name among all, the same at each start, with no secret in it."""
+        ...
+
+    def notify(self, message: Message) -> None:
+        """Deliver a message; Unavailable with the reason when it cannot, and it will be asked again."""
         ...
 
 

@@ -18,6 +18,7 @@ from tournant.config import Settings
 from tournant.controllers.lockstep import LockstepReplay
 from tournant.controllers.loop import ControlLoop
 from tournant.controllers.monitor import MonitorController
+from tournant.controllers.notification import NotificationController
 from tournant.controllers.retraining import RetrainingController
 from tournant.controllers.rollout import RolloutController
 from tournant.services.context import Context
@@ -28,18 +29,22 @@ from tournant.web.pages import dashboard
 
 __all__ = ["run_control_plane"]
 
+STOP_SECONDS = 1.0  # for a message under way
+
 
 def run_control_plane(settings: Settings) -> None:
     """Serve the API and the dashboard, and run the controllers, until SIGTERM."""
     settings = ensure_token(settings)
     changes = Changes()
     ctx = open_context(settings)
+    notification = NotificationController(ctx)
     loop = ControlLoop(
         ctx,
         {
             "rollout": RolloutController(ctx),
             "monitor": MonitorController(ctx),
             "retraining": RetrainingController(ctx),
+            "notification": notification,
         },
         on_change=changes.poke,
     )
@@ -53,6 +58,7 @@ def run_control_plane(settings: Settings) -> None:
             yield
         finally:
             loop.stop()
+            notification.stop(STOP_SECONDS)
             for retraining in find_active(ctx):  # its job would outlive us; the next start takes it up again
                 if retraining.job:
                     ctx.executor.stop(retraining.job)

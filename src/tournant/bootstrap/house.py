@@ -5,8 +5,7 @@ from tournant.adapters.clock import BusinessClock
 from tournant.adapters.compute.local import LocalExecutor
 from tournant.adapters.environments.uv import UvEnvironments
 from tournant.adapters.keys import HomeKeys
-from tournant.adapters.notify.log import LogNotifier
-from tournant.adapters.notify.webhook import WebhookNotifier
+from tournant.adapters.notify import open_notifiers
 from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
 from tournant.adapters.sql.migrate import upgrade
 from tournant.adapters.sql.transactions import SqlTransactions, create_engine
@@ -38,7 +37,7 @@ def open_context(settings: Settings, *, actor: str = "system") -> Context:
         environments=environments,
         converter=OnnxConverter(environments, settings),
         keys=HomeKeys(settings.home / "keys"),
-        notifiers=(LogNotifier(), *(WebhookNotifier(url) for url in settings.webhooks)),
+        notifiers=open_notifiers(settings),
         clock=BusinessClock(replay.now if replay else None),
         actor=actor,
     )

@@ -37,6 +37,7 @@ COMMANDS = {
     "monitors": ("monitoring", "What is watched, and what was seen"),
     "alerts": ("monitoring", "What monitors found"),
     "retrainings": ("monitoring", "Renewals of models"),
+    "notify": ("notify", "How people are told: e-mail, Slack, webhooks and the log"),
     "events": ("monitoring", "Who did what, when and why"),
     "demo": ("demo", "The whole loop on a year of real flights"),
 }
@@ -72,9 +73,10 @@ def tournant() -> None:
 def main() -> None:
     """Run the command line: exit 0 fine, 1 the answer is bad, 2 called wrong."""
     try:
-        tournant(prog_name="tournant", standalone_mode=False)
-    except click.exceptions.Exit as exc:
-        sys.exit(exc.exit_code)
+        code = tournant(
+            prog_name="tournant", standalone_mode=False
+        )  # of a command that raised Exit, click returns the code
+        sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as exc:
         exc.show()
         sys.exit(2)

@@ -19,12 +19,17 @@ from tournant.ports import (
     Transactions,
 )
 
-__all__ = ["Context", "new_id"]
+__all__ = ["Context", "id_at", "new_id"]
 
 
 def new_id() -> str:
     """Give a new id: 32 hexadecimal digits that sort by creation time (48 bits of milliseconds, then random)."""
     return f"{time.time_ns() // 1_000_000:012x}{uuid.uuid4().hex[12:]}"
+
+
+def id_at(seconds: float) -> str:
+    """Give what every id made at or after a (real) time sorts behind, and every earlier one before."""
+    return f"{int(seconds * 1000):012x}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

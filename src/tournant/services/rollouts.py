@@ -31,7 +31,7 @@ _DONE = {
     "advance": "advanced",
     "promote": "promoted",
     "fail": "failed",
-    "inconclusive": "ended",
+    "inconclusive": "inconclusive",
     "abort": "aborted",
     "pause": "paused",
     "resume": "resumed",

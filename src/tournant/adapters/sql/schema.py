@@ -20,6 +20,7 @@ from tournant.domain.deployment import Deployment, Revision
 from tournant.domain.environment import Environment, LockedRequirements
 from tournant.domain.logged_models import Artifact, LoggedModel, ModelMetric
 from tournant.domain.machine import StepMachine
+from tournant.domain.notifications import NotificationCursor
 from tournant.domain.predictions import Label, Segment, Traffic
 from tournant.domain.profile import ReferenceProfile, WindowProfile
 from tournant.domain.registry import ModelAlias, ModelSignature, ModelVersion, RegisteredModel
@@ -131,6 +132,7 @@ RECORDS: dict[type[Any], Mapping] = {
         Mapping(ClockState, "clock", "name"),
         Mapping(RoutesVersion, "routes_version", "name"),
         Mapping(GatewayState, "gateway", "id"),
+        Mapping(NotificationCursor, "notification_cursor", "notifier"),
         Mapping(Experiment, "experiment", "number", unique=("name",)),
         Mapping(DatasetInput, "dataset_input", "run,name,digest"),
         Mapping(RunModel, "run_model", "run,model,role", "model"),
