@@ -12,6 +12,7 @@ from tournant.domain.sweep import Choices, Range
 from tournant.domain.tracking import Run
 from tournant.errors import Invalid, TournantError
 from tournant.services.context import Context, new_id
+from tournant.services.interruption import ending_cleanly
 from tournant.services.params import read_value
 from tournant.services.pipeline_inputs import PipelineInputs, gather_inputs
 from tournant.services.pipelines import run_project
@@ -88,12 +89,13 @@ def run_sweep(
         say(f"{index + 1}/{len(combinations)}  {_words(trial)}")
         return trial
 
-    try:
-        first = run(0)
-        with ThreadPoolExecutor(max(1, jobs)) as pool:
-            return [first, *pool.map(run, range(1, len(combinations)))]
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with ending_cleanly():
+        try:
+            first = run(0)
+            with ThreadPoolExecutor(max(1, jobs)) as pool:
+                return [first, *pool.map(run, range(1, len(combinations)))]
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def order_trials(trials: Sequence[Trial], metric: str, *, maximize: bool) -> list[Trial]:
