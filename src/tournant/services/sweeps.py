@@ -53,10 +53,11 @@ def read_space(texts: Sequence[str]) -> dict[str, Choices | Range]:
             space[name.strip()] = Choices(tuple(read_value(value.strip()) for value in values.split(",")))
             continue
         low, high = read_value(found[1]), read_value(found[2])
-        numbers = isinstance(low, int | float) and isinstance(high, int | float)
-        if not numbers or low >= high or (found[3] and low <= 0):  # type: ignore[operator]
+        if not (
+            isinstance(low, int | float) and isinstance(high, int | float) and (0 if found[3] else low - 1) < low < high
+        ):
             raise Invalid(f"{text!r}: a range goes from a lower to a higher number, above 0 with :log", place="over")
-        space[name.strip()] = Range(low, high, bool(found[3]))  # type: ignore[arg-type]
+        space[name.strip()] = Range(low, high, bool(found[3]))
     return space
 
 
