@@ -20,7 +20,6 @@ __all__ = [
     "compare_predictions",
     "is_duration",
     "judge",
-    "summarize",
 ]
 
 Predictions = npt.NDArray[Any]
@@ -134,8 +133,19 @@ class Verification:
 
     @property
     def summary(self) -> str:
-        """The verdict in one line."""
-        return summarize(self)
+        """The verdict, its cause and its size in one line.
+
+        >>> cause = Difference(cause=Cause.PARAMS, name="C", recorded="1", found="2")
+        >>> Verification(
+        ...     id="", model_version="m@1", verdict=Verdict.DIFFERENT, causes=(cause,), max_difference=0.25
+        ... ).summary
+        'different because of params: C 1 → 2 (largest difference 0.25)'
+        """
+        because = f" because of {_group(self.causes)}" if self.causes else ""
+        size = f"largest difference {self.max_difference:.2g}" if self.max_difference else ""
+        within = f"tolerance {self.tolerance:g}" if self.verdict is Verdict.EQUIVALENT else ""
+        notes = ", ".join(filter(None, (size, within)))
+        return f"{self.verdict.value}{because}" + (f" ({notes})" if notes else "")
 
 
 def compare_predictions(recorded: Predictions, recreated: Predictions, *, relative: bool) -> float:
@@ -193,21 +203,6 @@ def judge(
         a is not None and b is not None and abs(a - b) <= tolerance * max(1.0, abs(a)) for a, b in metrics.values()
     )
     return Agreement.EQUIVALENT if max_difference <= tolerance and near else Agreement.DIFFERENT
-
-
-def summarize(verification: Verification) -> str:
-    """Say a verdict, its cause and its size in one sentence.
-
-    >>> cause = Difference(cause=Cause.PARAMS, name="C", recorded="1", found="2")
-    >>> summarize(Verification(id="", model_version="m@1", verdict=Verdict.DIFFERENT, causes=(cause,), max_difference=0.25))
-    'different because of params: C 1 → 2 (largest difference 0.25)'
-    """
-    v = verification
-    because = f" because of {_group(v.causes)}" if v.causes else ""
-    size = f"largest difference {v.max_difference:.2g}" if v.max_difference else ""
-    within = f"tolerance {v.tolerance:g}" if v.verdict is Verdict.EQUIVALENT else ""
-    notes = ", ".join(filter(None, (size, within)))
-    return f"{v.verdict.value}{because}" + (f" ({notes})" if notes else "")
 
 
 def _group(differences: Sequence[Difference]) -> str:

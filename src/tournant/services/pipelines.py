@@ -3,14 +3,11 @@
 import fcntl
 import hashlib
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from tournant.domain.data import DatasetVersion
 from tournant.domain.params import flatten_params, written
@@ -23,6 +20,7 @@ from tournant.ports import Job
 from tournant.services.context import Context, new_id
 from tournant.services.data import find_newest_version
 from tournant.services.environments import get_environment
+from tournant.services.interruption import ending_cleanly
 from tournant.services.pipeline_inputs import PipelineInputs, gather_inputs, names_in_store
 from tournant.services.project_models import makes_model, register_project_model
 from tournant.services.projects import load_project
@@ -73,7 +71,7 @@ def run_project(
     last lines of its output, when a step fails; Conflict when the folder is being run already.
     """
     folder, say = folder.resolve(), on_progress or _say_nothing
-    with _alone_in(ctx, folder), _ending_cleanly():
+    with _alone_in(ctx, folder), ending_cleanly():
         inputs = gather_inputs(ctx, folder, datasets or {}, params or {})
         wanted = choose_steps(inputs.project, steps)
         _cancel_interrupted(ctx, inputs)
@@ -207,23 +205,6 @@ def _alone_in(ctx: Context, folder: Path) -> Iterator[None]:
         except OSError as exc:
             raise Conflict(f"the project in {folder} is being run already; wait for it, or stop it") from exc
         yield
-
-
-@contextmanager
-def _ending_cleanly() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does, its jobs included, where nobody else handles it."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _say_nothing(_text: str) -> None:

@@ -12,6 +12,7 @@ from tournant.domain.sweep import Choices, Range
 from tournant.domain.tracking import Run
 from tournant.errors import Invalid, TournantError
 from tournant.services.context import Context, new_id
+from tournant.services.interruption import ending_cleanly
 from tournant.services.params import read_value
 from tournant.services.pipeline_inputs import PipelineInputs, gather_inputs
 from tournant.services.pipelines import run_project
@@ -52,10 +53,11 @@ def read_space(texts: Sequence[str]) -> dict[str, Choices | Range]:
             space[name.strip()] = Choices(tuple(read_value(value.strip()) for value in values.split(",")))
             continue
         low, high = read_value(found[1]), read_value(found[2])
-        numbers = isinstance(low, int | float) and isinstance(high, int | float)
-        if not numbers or low >= high or (found[3] and low <= 0):  # type: ignore[operator]
+        if not (
+            isinstance(low, int | float) and isinstance(high, int | float) and (0 if found[3] else low - 1) < low < high
+        ):
             raise Invalid(f"{text!r}: a range goes from a lower to a higher number, above 0 with :log", place="over")
-        space[name.strip()] = Range(low, high, bool(found[3]))  # type: ignore[arg-type]
+        space[name.strip()] = Range(low, high, bool(found[3]))
     return space
 
 
@@ -88,12 +90,13 @@ def run_sweep(
         say(f"{index + 1}/{len(combinations)}  {_words(trial)}")
         return trial
 
-    try:
-        first = run(0)
-        with ThreadPoolExecutor(max(1, jobs)) as pool:
-            return [first, *pool.map(run, range(1, len(combinations)))]
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with ending_cleanly():
+        try:
+            first = run(0)
+            with ThreadPoolExecutor(max(1, jobs)) as pool:
+                return [first, *pool.map(run, range(1, len(combinations)))]
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def order_trials(trials: Sequence[Trial], metric: str, *, maximize: bool) -> list[Trial]:

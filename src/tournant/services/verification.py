@@ -9,6 +9,7 @@ from tournant.domain.recipe import Recipe, blend, compare_machines, compare_reci
 from tournant.domain.verification import Agreement, Cause, Comparison, Difference, Verification
 from tournant.errors import Invalid
 from tournant.services.context import Context, new_id
+from tournant.services.interruption import ending_cleanly
 from tournant.services.recipes import (
     compare_files,
     folder_recipe,
@@ -78,7 +79,7 @@ def verify_version(
     found = get_version(ctx, version)
     say = on_progress or _say_nothing
     identity = new_id()
-    with recreation_folder(ctx, identity) as folder:
+    with ending_cleanly(), recreation_folder(ctx, identity) as folder:
         recreator = Recreator(ctx, found, folder, tolerance=tolerance, jobs=jobs, say=say)
         inquiry = _Inquiry(ctx, recreator, project=project, threads=threads)
         first = inquiry.attempt(inquiry.other, why=f"{found.id}: making it again")

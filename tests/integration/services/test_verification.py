@@ -1,5 +1,9 @@
 """Verifying versions of a tiny model, trained with numpy on the interpreter of the tests."""
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +16,16 @@ from tournant.domain.data import StepCacheEntry
 from tournant.domain.deployment import Requirement
 from tournant.domain.environment import Environment
 from tournant.domain.machine import StepMachine
+from tournant.domain.tracking import RunStatus
 from tournant.domain.verification import Cause, Verdict, Verification
 from tournant.errors import Invalid
 from tournant.services.context import Context
+from tournant.services.model_files import ModelFolder
 from tournant.services.pipelines import run_project
 from tournant.services.project_models import register_file
-from tournant.services.registry import get_version
+from tournant.services.registry import Provenance, get_version, register_model
 from tournant.services.signing import check_signature
-from tournant.services.tracking import find_runs
+from tournant.services.tracking import find_runs, get_run
 from tournant.services.verification import list_verifications, verify_version
 from tournant.services.vouching import vouch_for
 
@@ -362,3 +368,49 @@ def test_environments_are_compared_by_package() -> None:
         "scikit-learn": "1.5.2",
         "numpy": "2.0.0",
     }
+
+
+CHILD = """\
+import sys
+from tournant.bootstrap.house import open_context
+from tournant.config import Settings
+from tournant.services.verification import verify_version
+verify_version(open_context(Settings.load(home=sys.argv[1])), sys.argv[2])
+"""
+
+
+def test_a_verification_that_is_terminated_leaves_nothing_running(
+    context: Context, folder: Path, tmp_path: Path
+) -> None:
+    """SIGTERM stops its steps, puts the run on record as cancelled, and takes its folder away."""
+    mark = tmp_path / "mark"
+    change(folder, "tournant.yaml", "environment: {requirements: requirements.txt}\n", "")
+    slow = f"import os, time\nopen({str(mark)!r}, 'w').write(str(os.getpid()))\ntime.sleep(float(os.environ.get('NAP', '0')))\n"
+    (folder / "train.py").write_text(slow + TRAIN)
+    made = run_project(context, folder, register=False).run
+    version = register_example(context, folder, made.id)
+    mark.unlink()
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(context.settings.home), version], env={**os.environ, "NAP": "60"}
+    )
+    deadline = time.monotonic() + 30
+    while not (mark.exists() and mark.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child.terminate()
+    child.wait(30)
+    state = Path(f"/proc/{mark.read_text()}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+    (run,) = find_runs(context, experiment="verify-ridge")
+    assert run.status is RunStatus.CANCELLED
+    assert list((context.settings.home / "verifications").iterdir()) == []
+
+
+def register_example(context: Context, folder: Path, run: str) -> str:
+    """Register what a run without an environment of its own has made."""
+    found = get_run(context, run)
+    model = ModelFolder(
+        path=folder / "model", entry="model.pkl", flavor="python", example=({"a": 1.0, "b": 2.0, "c": 3.0},)
+    )
+    provenance = Provenance(run=run, code=found.code, datasets=found.datasets, metrics=found.metrics)
+    return register_model(context, model, name="ridge", environment=None, predict="predict", provenance=provenance).id
