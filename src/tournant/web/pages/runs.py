@@ -120,8 +120,8 @@ def _params(runs: Sequence[Run]) -> tuple[tuple[str, ...], dict[str, str]]:
 def _list_verdict(runs: Sequence[Run], now: float) -> Verdict:
     running = [run for run in runs if run.status is RunStatus.RUNNING]
     failed = [run for run in runs if run.status is RunStatus.FAILED]
-    newest = runs[0]
-    text = f"The newest, {newest.name}, started {stamp(newest.started_at, now)} UTC and is {newest.status}."
+    newest = max(runs, key=lambda run: run.started_at)
+    text = f"The newest of them, {newest.name}, started {stamp(newest.started_at, now)} UTC and is {newest.status}."
     if running:
         return Verdict(
             tone="prog", head=f"{len(running)} running now, {len(failed)} of {len(runs)} shown failed.", text=text
