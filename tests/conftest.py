@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from tournant.adapters.blobs.local import LocalBlobStore
 from tournant.adapters.compute.local import LocalExecutor
+from tournant.adapters.metrics import PrometheusSource
 from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
 from tournant.adapters.sql.migrate import upgrade
 from tournant.adapters.sql.transactions import SqlTransactions, create_engine
@@ -226,6 +227,7 @@ def context(
         environments=InstalledEnvironments(),
         converter=ExampleConverter(),
         notifiers=(notifications,),
+        metrics=PrometheusSource(),
         clock=clock,
         actor="tester",
     )

@@ -27,6 +27,7 @@ __all__ = [
     "Job",
     "JobStatus",
     "Lockstep",
+    "MetricSource",
     "ModelConverter",
     "Notifier",
     "PredictionLog",
@@ -280,6 +281,14 @@ class Notifier(Protocol):
 
     def notify(self, message: Message) -> None:
         """Deliver a message; Unavailable with the reason when it cannot, and it will be asked again."""
+        ...
+
+
+class MetricSource(Protocol):
+    """Knows metrics that are measured elsewhere."""
+
+    def value(self, url: str, query: str) -> float | None:
+        """Give the value of an instant query now, None for no data; Unavailable with the reason when it gives no one number."""
         ...
 
 

@@ -249,6 +249,7 @@ def worlds(sqlite_template: Path, tmp_path: Path) -> Iterator[Callable[[], World
                 environments=unused,
                 converter=unused,
                 notifiers=(),
+                metrics=unused,
                 clock=clock,
                 actor="tester",
             )

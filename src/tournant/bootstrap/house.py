@@ -4,6 +4,7 @@ from tournant.adapters.blobs.local import LocalBlobStore
 from tournant.adapters.clock import BusinessClock
 from tournant.adapters.compute.local import LocalExecutor
 from tournant.adapters.environments.uv import UvEnvironments
+from tournant.adapters.metrics import PrometheusSource
 from tournant.adapters.notify import open_notifiers
 from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
 from tournant.adapters.sql.migrate import upgrade
@@ -36,6 +37,7 @@ def open_context(settings: Settings, *, actor: str = "system") -> Context:
         environments=environments,
         converter=OnnxConverter(environments, settings),
         notifiers=open_notifiers(settings),
+        metrics=PrometheusSource(),
         clock=BusinessClock(replay.now if replay else None),
         actor=actor,
     )

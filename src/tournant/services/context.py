@@ -12,6 +12,7 @@ from tournant.ports import (
     EnvironmentBuilder,
     Executor,
     Lockstep,
+    MetricSource,
     ModelConverter,
     Notifier,
     PredictionLog,
@@ -43,6 +44,7 @@ class Context:
     environments: EnvironmentBuilder
     converter: ModelConverter
     notifiers: tuple[Notifier, ...]
+    metrics: MetricSource
     clock: Clock
     lockstep: Lockstep | None = None
     actor: str = "system"

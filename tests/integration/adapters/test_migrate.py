@@ -5,10 +5,12 @@ import sys
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
-from tournant.adapters.sql.migrate import head_version, schema_version, upgrade
+from tournant.adapters.sql.migrate import MIGRATIONS, head_version, schema_version, upgrade
 from tournant.adapters.sql.schema import metadata
 from tournant.adapters.sql.transactions import create_engine
 from tournant.errors import Invalid, Unavailable
@@ -51,3 +53,26 @@ def test_a_database_that_cannot_be_opened_is_named() -> None:
     """The error says which database, and what to look at."""
     with pytest.raises(Unavailable, match=r"sqlite:////nowhere/metadata\.db"):
         upgrade(create_engine("sqlite:////nowhere/metadata.db"))
+
+
+def test_the_outbox_of_alerts_leaves_the_monitors(empty_url: str) -> None:
+    """0007: what else a monitor's state holds stays as it was."""
+    engine = create_engine(empty_url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    monitor = {
+        "id": "d/liveness",
+        "deployment": "d",
+        "kind": "liveness",
+        "status": "ok",
+        "evaluated_to": 1.0,
+        "reason": "",
+    }
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+        table = metadata.tables["monitor"]
+        connection.execute(table.insert().values(**monitor, state='{"quiet": [1], "outbox": [{"alert": "a"}]}'))
+        command.upgrade(config, "head")
+        assert connection.execute(sa.select(table.c.state)).scalar_one() == '{"quiet": [1]}'
+    engine.dispose()
