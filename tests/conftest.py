@@ -24,6 +24,7 @@ from tournant.adapters.blobs.local import LocalBlobStore
 from tournant.adapters.compute.local import LocalExecutor
 from tournant.adapters.environments.machine import read_machine
 from tournant.adapters.keys import HomeKeys
+from tournant.adapters.metrics import PrometheusSource
 from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
 from tournant.adapters.sql.migrate import upgrade
 from tournant.adapters.sql.transactions import SqlTransactions, create_engine
@@ -258,6 +259,7 @@ def context(
         converter=ExampleConverter(settings),
         keys=HomeKeys(settings.home / "keys"),
         notifiers=(notifications,),
+        metrics=PrometheusSource(),
         clock=clock,
         actor="tester",
     )

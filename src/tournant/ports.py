@@ -35,6 +35,7 @@ __all__ = [
     "KeyKind",
     "Keys",
     "Lockstep",
+    "MetricSource",
     "ModelConverter",
     "Notifier",
     "PredictionLog",
@@ -405,6 +406,14 @@ class Notifier(Protocol):
 
     def notify(self, message: Message) -> None:
         """Deliver a message; Unavailable with the reason when it cannot, and it will be asked again."""
+        ...
+
+
+class MetricSource(Protocol):
+    """Knows metrics that are measured elsewhere."""
+
+    def value(self, url: str, query: str) -> float | None:
+        """Give the value of an instant query now, None for no data; Unavailable with the reason when it gives no one number."""
         ...
 
 

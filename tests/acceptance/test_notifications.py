@@ -45,7 +45,7 @@ def receiver() -> Iterator[Receiver]:
             pass
 
     server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     receiver.address = f"{LOOPBACK}:{server.server_port}/hook"  # type: ignore[attr-defined]
     yield receiver
     server.shutdown()

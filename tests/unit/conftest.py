@@ -250,6 +250,7 @@ def worlds(sqlite_template: Path, tmp_path: Path) -> Iterator[Callable[[], World
                 converter=unused,
                 keys=unused,
                 notifiers=(),
+                metrics=unused,
                 clock=clock,
                 actor="tester",
             )

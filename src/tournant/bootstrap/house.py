@@ -5,6 +5,7 @@ from tournant.adapters.clock import BusinessClock
 from tournant.adapters.compute.local import LocalExecutor
 from tournant.adapters.environments.uv import UvEnvironments
 from tournant.adapters.keys import HomeKeys
+from tournant.adapters.metrics import PrometheusSource
 from tournant.adapters.notify import open_notifiers
 from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
 from tournant.adapters.sql.migrate import upgrade
@@ -38,6 +39,7 @@ def open_context(settings: Settings, *, actor: str = "system") -> Context:
         converter=OnnxConverter(environments, settings),
         keys=HomeKeys(settings.home / "keys"),
         notifiers=open_notifiers(settings),
+        metrics=PrometheusSource(),
         clock=BusinessClock(replay.now if replay else None),
         actor=actor,
     )

@@ -13,6 +13,7 @@ from tournant.ports import (
     Executor,
     Keys,
     Lockstep,
+    MetricSource,
     ModelConverter,
     Notifier,
     PredictionLog,
@@ -45,6 +46,7 @@ class Context:
     converter: ModelConverter
     keys: Keys
     notifiers: tuple[Notifier, ...]
+    metrics: MetricSource
     clock: Clock
     lockstep: Lockstep | None = None
     actor: str = "system"

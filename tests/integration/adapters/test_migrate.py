@@ -86,3 +86,26 @@ def test_old_runs_move_to_the_new_tables(empty_url: str) -> None:
     assert (run.metrics, run.measured, run.datasets) == ({"loss": 0.25}, {"loss": (2, 8.5)}, ("d@1",))
     assert [(point.step, point.time, point.value) for point in points] == [(1, 8.0, 0.5), (2, 8.5, 0.25)]
     assert names == ["churn-1", "churn-2"]
+
+
+def test_the_outbox_of_alerts_leaves_the_monitors(empty_url: str) -> None:
+    """0007: what else a monitor's state holds stays as it was."""
+    engine = create_engine(empty_url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    monitor = {
+        "id": "d/liveness",
+        "deployment": "d",
+        "kind": "liveness",
+        "status": "ok",
+        "evaluated_to": 1.0,
+        "reason": "",
+    }
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+        table = metadata.tables["monitor"]
+        connection.execute(table.insert().values(**monitor, state='{"quiet": [1], "outbox": [{"alert": "a"}]}'))
+        command.upgrade(config, "head")
+        assert connection.execute(sa.select(table.c.state)).scalar_one() == '{"quiet": [1]}'
+    engine.dispose()
