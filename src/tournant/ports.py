@@ -1,19 +1,20 @@
 """What tournant needs of the world, as Protocols; `adapters` implement them, `bootstrap` chooses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, TypeVar
 
 from tournant.domain.alerts import Alert
 from tournant.domain.control import Event
-from tournant.domain.data import Tree
+from tournant.domain.data import Tree, TreeSummary
 from tournant.domain.environment import Environment
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.registry import Conversion, Scalar, Signature
+
+if TYPE_CHECKING:
+    import numpy.typing as npt  # 250 ms that a command on datasets need not pay
 
 __all__ = [
     "BlobStore",
@@ -30,12 +31,14 @@ __all__ = [
     "ModelConverter",
     "Notifier",
     "PredictionLog",
+    "Progress",
     "Transactions",
     "UnitOfWork",
 ]
 
 T = TypeVar("T")
-Columns = Mapping[str, npt.NDArray[Any]]  # equally long arrays by column name
+Columns: TypeAlias = "Mapping[str, npt.NDArray[Any]]"  # equally long arrays by column name
+Progress = Callable[[int, int], None]  # told how many more files and bytes are done
 
 
 class UnitOfWork(Protocol):
@@ -101,15 +104,15 @@ class BlobStore(Protocol):
         """Tell whether the content is here."""
         ...
 
-    def put_tree(self, path: Path) -> tuple[str, Tree]:
-        """Store a folder (or one file) and give its tree digest."""
+    def put_tree(self, path: Path, *, progress: Progress | None = None) -> TreeSummary:
+        """Store a folder, or one file under its own name; `.tournantignore` files leave out what they name."""
         ...
 
     def tree(self, digest: str) -> Tree:
         """Read a tree manifest."""
         ...
 
-    def checkout(self, digest: str, target: Path) -> None:
+    def checkout(self, digest: str, target: Path, *, progress: Progress | None = None) -> None:
         """Write a tree to `target` (created; a single-file tree becomes that file if `target` has its name)."""
         ...
 

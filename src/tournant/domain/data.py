@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-__all__ = ["Dataset", "DatasetVersion", "StepCacheEntry", "Tree", "TreeFile"]
+__all__ = ["Dataset", "DatasetVersion", "StepCacheEntry", "Tree", "TreeChanges", "TreeFile", "TreeSummary", "Workspace"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,14 +16,24 @@ class TreeFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """An immutable folder (or one file, under its own name): relative POSIX path to file, sorted by path."""
+    """An immutable folder (or one file, under its own name): relative POSIX path to file, sorted by path; empty folders too."""
 
     files: dict[str, TreeFile]
+    folders: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:
         """The sum of the files' sizes."""
         return sum(file.size_bytes for file in self.files.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeSummary:
+    """A stored tree: its digest, and how many files of what size together it has."""
+
+    digest: str
+    files: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +59,29 @@ class DatasetVersion:
     source: str = ""
     actor: str = ""
     details: dict[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A path on this machine that was added as, or checked out from, a dataset version."""
+
+    path: str
+    dataset: str
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeChanges:
+    """How one tree differs from another, by path."""
+
+    added: tuple[str, ...] = ()
+    modified: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether it differs at all."""
+        return bool(self.added or self.modified or self.removed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

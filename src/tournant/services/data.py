@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from tournant.domain.data import Dataset, DatasetVersion, Tree
+from tournant.domain.data import Dataset, DatasetVersion, TreeSummary
 from tournant.errors import Conflict, NotFound
-from tournant.ports import UnitOfWork
+from tournant.ports import Progress, UnitOfWork
 from tournant.services.context import Context
 from tournant.services.lookup import get_record
 
@@ -27,6 +27,7 @@ def add_dataset_version(
     source: str = "",
     details: Mapping[str, float | str] | None = None,
     project_path: str = "",
+    progress: Progress | None = None,
 ) -> DatasetVersion:
     """Keep a file or folder as the next version of a dataset; content equal to the newest version's is that version.
 
@@ -34,15 +35,15 @@ def add_dataset_version(
     """
     if not path.exists():
         raise NotFound(f"dataset {name!r}: there is no file or folder {path}")
-    digest, tree = ctx.blobs.put_tree(path)
+    tree = ctx.blobs.put_tree(path, progress=progress)
     try:
-        return _add(ctx, name, digest, tree, source=source, details=details or {}, path=project_path)
+        return _add(ctx, name, tree, source=source, details=details or {}, path=project_path)
     except Conflict:  # another process was quicker with a version of the same number
-        return _add(ctx, name, digest, tree, source=source, details=details or {}, path=project_path)
+        return _add(ctx, name, tree, source=source, details=details or {}, path=project_path)
 
 
 def _add(
-    ctx: Context, name: str, digest: str, tree: Tree, *, source: str, details: Mapping[str, float | str], path: str
+    ctx: Context, name: str, tree: TreeSummary, *, source: str, details: Mapping[str, float | str], path: str
 ) -> DatasetVersion:
     now = ctx.clock.now()
     with ctx.transactions.begin() as uow:
@@ -50,15 +51,15 @@ def _add(
         if dataset is None:
             uow.add(Dataset(name=name, created_at=now, path=path))
         newest = find_newest_version(uow, name)
-        if newest and newest.digest == digest:
+        if newest and newest.digest == tree.digest:
             return newest
         number = newest.number + 1 if newest else 1
         version = DatasetVersion(
             id=f"{name}@{number}",
             dataset=name,
             number=number,
-            digest=digest,
-            files=len(tree.files),
+            digest=tree.digest,
+            files=tree.files,
             size_bytes=tree.size_bytes,
             created_at=now,
             source=source,
@@ -100,8 +101,10 @@ def list_dataset_versions(ctx: Context, name: str) -> list[DatasetVersion]:
         return uow.find(DatasetVersion, dataset=name, order="-number")
 
 
-def checkout_dataset_version(ctx: Context, version: str, target: Path) -> DatasetVersion:
+def checkout_dataset_version(
+    ctx: Context, version: str, target: Path, *, progress: Progress | None = None
+) -> DatasetVersion:
     """Put a version's content at `target`, in place of what is there; what has the content already is left alone."""
     found = get_dataset_version(ctx, version)
-    ctx.blobs.checkout(found.digest, target)
+    ctx.blobs.checkout(found.digest, target, progress=progress)
     return found

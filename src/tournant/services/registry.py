@@ -80,7 +80,7 @@ def register_model(
         name,
         alias,
         {
-            "digest": ctx.blobs.put_tree(folder.path)[0],
+            "digest": ctx.blobs.put_tree(folder.path).digest,
             "flavor": folder.flavor,
             "entry": folder.entry,
             "predict": inspection.predict,
