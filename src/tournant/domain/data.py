@@ -2,7 +2,21 @@
 
 from dataclasses import dataclass, field
 
-__all__ = ["Dataset", "DatasetVersion", "StepCacheEntry", "Tree", "TreeChanges", "TreeFile", "TreeSummary", "Workspace"]
+__all__ = [
+    "Collection",
+    "Dataset",
+    "DatasetTag",
+    "DatasetVersion",
+    "Remote",
+    "StepCacheEntry",
+    "StoreCheck",
+    "Transfer",
+    "Tree",
+    "TreeChanges",
+    "TreeFile",
+    "TreeSummary",
+    "Workspace",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +76,36 @@ class DatasetVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetTag:
+    """A name for one version of a dataset: `flights@spring` is the version that carries the tag `spring`."""
+
+    dataset: str
+    tag: str
+    version: str
+    set_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """Another place for dataset versions: a folder or object storage, where `project` is what ours are filed under."""
+
+    name: str
+    url: str
+    project: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """What a push or fetch moved: objects and bytes; `versions` that were new there, `requests` made to the remote."""
+
+    objects: int = 0
+    size_bytes: int = 0
+    versions: tuple[str, ...] = ()
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """A path on this machine that was added as, or checked out from, a dataset version."""
 
@@ -69,6 +113,39 @@ class Workspace:
     dataset: str
     version: str
     digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """What a garbage collection removed (or would): objects and their bytes."""
+
+    objects: int
+    size_bytes: int
+    kept_objects: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCheck:
+    """What reading a whole content store found.
+
+    `damaged` objects are not what their digests say; `missing` ones are reached and not there; `incomplete` names what
+    reaches them. `repaired` objects were got from a remote.
+    """
+
+    packs: int
+    objects: int
+    files: int
+    damaged: tuple[str, ...] = ()
+    damaged_packs: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
+    repaired: int = 0
+    mended: bool = False  # damaged objects are no longer in the store's way
+
+    @property
+    def sound(self) -> bool:
+        """Whether all that is reached is there as it was stored, or is again."""
+        return not self.incomplete and (self.mended or not (self.damaged or self.damaged_packs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,3 +170,19 @@ class StepCacheEntry:
     outs: dict[str, str]
     created_at: float
     run: str = ""
+
+
+def compare_trees(before: Tree, after: Tree) -> TreeChanges:
+    """Say which files were added, modified and removed.
+
+    >>> file = TreeFile(digest="a", size_bytes=1)
+    >>> compare_trees(Tree(files={"x": file, "y": file}), Tree(files={"y": TreeFile(digest="b", size_bytes=1), "z": file}))
+    TreeChanges(added=('z',), modified=('y',), removed=('x',))
+    """
+    old, new = before.files, after.files
+    empty_before, empty_after = set(before.folders), set(after.folders)
+    return TreeChanges(
+        added=tuple(sorted([*(new.keys() - old.keys()), *(f"{path}/" for path in empty_after - empty_before)])),
+        modified=tuple(sorted(path for path in new.keys() & old.keys() if new[path] != old[path])),
+        removed=tuple(sorted([*(old.keys() - new.keys()), *(f"{path}/" for path in empty_before - empty_after)])),
+    )

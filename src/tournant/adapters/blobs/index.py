@@ -152,10 +152,14 @@ class ObjectIndex:
     def _names(self) -> dict[int, str]:
         return dict(self.connection.execute("SELECT id, name FROM pack"))
 
-    def keys(self) -> Iterator[bytes]:
+    def digests(self) -> Iterator[bytes]:
         """Give every object's key."""
         for (key,) in self.connection.execute("SELECT key FROM object"):
             yield key
+
+    def sizes(self) -> Iterator[tuple[bytes, int]]:
+        """Give every object's key and stored bytes."""
+        yield from self.connection.execute("SELECT key, stored FROM object")
 
     def packs(self) -> list[PackUse]:
         """Say how much of each pack is in use."""

@@ -60,7 +60,7 @@ class Loose:
                 hasher.update(block)
         return hasher.digest() == key
 
-    def keys(self) -> Iterator[bytes]:
+    def digests(self) -> Iterator[bytes]:
         """Give every content's digest."""
         for folder in sorted(self._root.glob("[0-9a-f][0-9a-f]")):
             for path in sorted(folder.iterdir()):

@@ -15,11 +15,23 @@ from blake3 import blake3
 from tournant.domain.data import Tree, TreeFile
 from tournant.errors import Invalid
 
-__all__ = ["EXECUTABLE", "FOLDER", "Entry", "Root", "encode_tree", "read_root", "to_tree", "walk_entries"]
+__all__ = [
+    "EXECUTABLE",
+    "FOLDER",
+    "Entry",
+    "Root",
+    "child_keys",
+    "encode_tree",
+    "is_root",
+    "leaf_entries",
+    "read_root",
+    "to_tree",
+    "walk_entries",
+]
 
 _FORMAT = "tournant tree 1"
-_FEWEST, _MOST = 6, 32
-_LEAF_BITS, _INNER_BITS = 3, 2  # beyond the fewest, a node ends after 8 (inner: 4) entries on average
+_FEWEST, _MOST = 6, 16
+_BITS = 2  # beyond the fewest, a node ends after 4 entries on average
 EXECUTABLE, FOLDER = 1, 2
 
 
@@ -53,25 +65,26 @@ def encode_tree(entries: Sequence[Entry], keep: Callable[[list[tuple[bytes, byte
     """Store the nodes of sorted entries by `keep`, which takes (digest, node) pairs; give digest, files and size."""
     files = sum(1 for entry in entries if not entry.flags & FOLDER)
     size = sum(entry.size for entry in entries)
-    level, items, bits = 0, entries, _LEAF_BITS
+    level: int = 0
+    items: Sequence[tuple[Any, ...]] = entries
     while len(items) > _MOST:
         nodes = []
         above = []
-        for group in _groups(items, level, bits):
+        for group in _groups(items, level):
             body = _encode(group)
             key = blake3(body).digest()
             nodes.append((key, body))
             above.append((group[0][0], key))
         keep(nodes)
-        level, items, bits = level + 1, above, _INNER_BITS  # type: ignore[assignment]
+        level, items = level + 1, above
     body = _encode(Root(_FORMAT, files, size, level, list(items)))
     key = blake3(body).digest()
     keep([(key, body)])
     return key, files, size
 
 
-def _groups(items: Sequence[Any], level: int, bits: int) -> Iterator[Sequence[Any]]:
-    mask, salt, checksum = (1 << bits) - 1, level * 0x9E3779B1 & 0xFFFFFFFF, zlib.crc32
+def _groups(items: Sequence[tuple[Any, ...]], level: int) -> Iterator[Sequence[tuple[Any, ...]]]:
+    mask, salt, checksum = (1 << _BITS) - 1, level * 0x9E3779B1 & 0xFFFFFFFF, zlib.crc32
     start, fewest = 0, _FEWEST - 1
     for end, item in enumerate(items):
         length = end - start
@@ -95,21 +108,47 @@ def read_root(data: bytes | memoryview, digest: str) -> Root:
     return root
 
 
-def walk_entries(
-    root: Root, load: Load, *, seen: Callable[[Sequence[bytes]], None] = lambda _: None
-) -> Iterator[Entry]:
-    """Give a tree's entries in order; `load` reads nodes, `seen` is told of their digests."""
+def is_root(data: bytes | memoryview) -> bool:
+    """Tell whether content is a tree's top node."""
+    return _FORMAT.encode() in bytes(data[: len(_FORMAT) + 4])
+
+
+def leaf_entries(data: bytes | memoryview) -> Iterator[Entry]:
+    """Read a leaf."""
+    return (Entry(*item) for item in _decode_leaf(data))
+
+
+def child_keys(data: bytes | memoryview) -> Iterator[bytes]:
+    """Read the digests in an inner node."""
+    return (key for _, key in _decode_inner(data))
+
+
+def walk_entries(root: Root, load: Load, *, under: str = "") -> Iterator[Entry]:
+    """Give a tree's entries in order; `load` reads nodes. With `under`, only a folder's or file's, and only their nodes."""
     if root.level == 0:
-        yield from (Entry(*item) for item in root.items)
+        yield from (entry for entry in map(Entry._make, root.items) if _is_under(entry.path, under))
         return
-    keys = [key for _, key in root.items]
+    items = [(path, key) for path, key in root.items]
     for level in range(root.level - 1, -1, -1):
-        seen(keys)
+        keys = _choose(items, under)
         if level == 0:
             for data in load(keys):
-                yield from (Entry(*item) for item in _decode_leaf(data))
+                yield from (entry for entry in leaf_entries(data) if _is_under(entry.path, under))
         else:
-            keys = [key for data in load(keys) for _, key in _decode_inner(data)]
+            items = [item for data in load(keys) for item in _decode_inner(data)]
+
+
+def _is_under(path: str, under: str) -> bool:
+    return not under or path == under or path.startswith(f"{under}/")
+
+
+def _choose(items: list[tuple[str, bytes]], under: str) -> list[bytes]:
+    """Give the nodes that may list what is under a path: sorted by path, each ends where the next begins."""
+    if not under or not items:
+        return [key for _, key in items]
+    ends = [*(path for path, _ in items[1:]), None]
+    last = f"{under}0"  # "0" follows "/"
+    return [key for (path, key), end in zip(items, ends, strict=True) if path < last and (end is None or end > under)]
 
 
 def to_tree(entries: Iterator[Entry]) -> Tree:

@@ -1,7 +1,7 @@
 """The objects of a local store: written into packs, found by their digests, checked when they are read."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -52,6 +52,10 @@ class Objects:
             finally:
                 writer.discard()
 
+    def find_many(self, keys: Iterable[bytes]) -> Mapping[bytes, Place]:
+        """Say where objects are."""
+        return self.index.find_many(keys)
+
     def load(self, key: bytes) -> bytes | memoryview:
         """Give one object; NotFound if it is not here, Damaged if it is not what it was."""
         for _ in range(3):  # a garbage collection may move it between the look-up and the reading
@@ -93,20 +97,23 @@ class Objects:
     def read_places(self, places: Iterable[Place]) -> Iterator[tuple[Entry, bytes | memoryview]]:
         """Give stored bytes in the order of `places`, reading neighbours at once; each is good until the next."""
         for pack, group in groupby(places, key=lambda place: place.pack):
-            entries = [place.entry for place in group]
-            try:
-                reader = DirectReader(self.pack_path(pack))
-            except FileNotFoundError:  # a garbage collection has moved them
-                for entry in entries:
-                    yield self._read_moved(entry.key)
-                continue
-            try:
-                for start, length, run in runs(entries, gap_bytes=_GAP_BYTES, most_bytes=BLOCK_BYTES):
-                    block = reader.read(start, length)
-                    for entry in run:
-                        yield entry, block[entry.offset - start : entry.offset - start + entry.stored]
-            finally:
-                reader.close()
+            yield from self.read_entries(pack, [place.entry for place in group])
+
+    def read_entries(self, pack: str, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes | memoryview]]:
+        """Give the stored bytes of objects of one pack, in the order given; each is good until the next."""
+        try:
+            reader = DirectReader(self.pack_path(pack))
+        except FileNotFoundError:  # a garbage collection has moved them
+            for entry in entries:
+                yield self._read_moved(entry.key)
+            return
+        try:
+            for start, length, run in runs(entries, gap_bytes=_GAP_BYTES, most_bytes=BLOCK_BYTES):
+                block = reader.read(start, length)
+                for entry in run:
+                    yield entry, block[entry.offset - start : entry.offset - start + entry.stored]
+        finally:
+            reader.close()
 
     def _read_moved(self, key: bytes) -> tuple[Entry, bytes]:
         place = self.index.find(key)
