@@ -2,10 +2,13 @@
 
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Self
 
 from tournant.config import Settings
 from tournant.domain.control import Event
+from tournant.domain.data import Remote
 from tournant.ports import (
     BlobStore,
     Clock,
@@ -15,10 +18,12 @@ from tournant.ports import (
     ModelConverter,
     Notifier,
     PredictionLog,
+    RemoteStore,
+    StoreKeeper,
     Transactions,
 )
 
-__all__ = ["Context", "new_id"]
+__all__ = ["Context", "CoreContext", "DataContext", "new_id"]
 
 
 def new_id() -> str:
@@ -27,22 +32,16 @@ def new_id() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """The house as a use case sees it."""
+class CoreContext:
+    """What every use case works with: metadata, content, business time, and who asks."""
 
     settings: Settings
     transactions: Transactions
     blobs: BlobStore
-    predictions: PredictionLog
-    executor: Executor
-    environments: EnvironmentBuilder
-    converter: ModelConverter
-    notifiers: tuple[Notifier, ...]
     clock: Clock
-    lockstep: Lockstep | None = None
     actor: str = "system"
 
-    def acting_as(self, actor: str) -> "Context":
+    def acting_as(self, actor: str) -> Self:
         """Give the same house to someone else."""
         return replace(self, actor=actor)
 
@@ -58,3 +57,23 @@ class Context:
             summary=summary,
             data=data,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataContext(CoreContext):
+    """The house as a use case on datasets sees it: quick to open."""
+
+    keeper: StoreKeeper
+    open_remote: Callable[[Remote], RemoteStore]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context(CoreContext):
+    """The whole house."""
+
+    predictions: PredictionLog
+    executor: Executor
+    environments: EnvironmentBuilder
+    converter: ModelConverter
+    notifiers: tuple[Notifier, ...]
+    lockstep: Lockstep | None = None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tournant.adapters.blobs.loose import Loose
 from tournant.adapters.blobs.objects import Objects
-from tournant.adapters.blobs.pack import Entry, decode, read_entries
+from tournant.adapters.blobs.pack import Entry, decode
 from tournant.adapters.blobs.reach import Reach
 from tournant.domain.data import StoreCheck
 from tournant.errors import Damaged
@@ -42,10 +42,10 @@ def check(
     """
     objects.index.reconcile()
     found = _Findings()
-    for path in sorted(objects.packs.glob("*.pack")):
-        _check_pack(objects, path.stem, found)
+    for name, size in sorted(objects.packs.sizes().items()):
+        _check_pack(objects, name, found)
         if progress:
-            progress(1, path.stat().st_size)
+            progress(1, size)
     for key in loose.digests():
         found.files += 1
         if not loose.check(key):
@@ -70,7 +70,7 @@ def _check_pack(objects: Objects, name: str, found: _Findings) -> None:
     found.packs += 1
     known = objects.index.entries_of(name)
     try:
-        entries = read_entries(objects.pack_path(name))
+        entries = objects.packs.entries(name)
     except Damaged:
         entries, found.bad_packs[name] = known, []
     except FileNotFoundError:  # a garbage collection has taken it
@@ -101,7 +101,7 @@ def _mend(objects: Objects, loose: Loose, found: _Findings, fetch: Fetch) -> int
             writer.add_stored(entry, stored)
             repaired += 1
     for name in found.bad_packs:
-        _put_aside(objects, objects.pack_path(name))
+        _put_aside(objects, objects.packs.path(name))
     if found.bad_packs:
         objects.index.forget_packs(list(found.bad_packs))
     return repaired
@@ -117,8 +117,12 @@ def _check_roots(
     objects: Objects, loose: Loose, roots: Mapping[bytes, str], fetch: Fetch | None
 ) -> tuple[list[str], set[bytes]]:
     """Give the names of roots that are not whole, and what they lack; `fetch` gets what it can first."""
-    broken, lacking = [], set()
+    broken: list[str] = []
+    lacking: set[bytes] = set()
+    partial = objects.index.partial()
     for root, name in roots.items():
+        if root in partial:
+            continue
         missing = _missing(objects, loose, root)
         while missing and fetch:
             with objects.writing() as writer:

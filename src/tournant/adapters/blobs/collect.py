@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tournant.adapters.blobs.index import PackUse
 from tournant.adapters.blobs.loose import Loose
 from tournant.adapters.blobs.objects import Objects
 from tournant.adapters.blobs.pack import PACK_BYTES
@@ -33,6 +32,8 @@ def collect(
     if dry_run:
         reach.mark(objects.index.held(since=since))
         return _count(objects, loose, reach.live, since)
+    if reach.missing:  # what is not here yet may be coming, and must be looked at again
+        reach = Reach(objects)
     with objects.lock.alone():
         reach.mark(roots())
         reach.mark(objects.index.held(since=since))
@@ -74,7 +75,7 @@ def _dead_files(objects: Objects, loose: Loose, live: set[bytes], since: float) 
 def _remove_empty(objects: Objects) -> None:
     empty = [pack.name for pack in objects.index.packs() if not pack.objects]
     for name in empty:
-        objects.pack_path(name).unlink(missing_ok=True)
+        objects.packs.path(name).unlink(missing_ok=True)
     if empty:
         objects.index.forget_packs(empty)
 
@@ -83,19 +84,15 @@ def _rewrite(objects: Objects) -> None:
     """Move what is alive in wasteful packs into new ones, then remove those."""
     packs = objects.index.packs()
     small = [pack for pack in packs if pack.size_bytes < _SMALL_BYTES]
-    wasteful = {pack for pack in packs if pack.stored_bytes < pack.size_bytes // 2}
-    chosen = wasteful | (set(small) if len(small) > _FEW else set())
-    if len(chosen) == 1 and not wasteful:
+    wasteful = [pack for pack in packs if pack.stored_bytes < pack.size_bytes // 2]
+    chosen = {*wasteful, *(small if len(small) > _FEW else ())}
+    if not chosen:
         return
-    _move(objects, sorted(chosen))
-    if chosen:
-        with objects.lock.alone():
-            _remove_empty(objects)
-
-
-def _move(objects: Objects, packs: Iterable[PackUse]) -> None:
     with objects.writing() as writer:
-        for pack in packs:
-            entries = objects.index.entries_of(pack.name)
-            for entry, stored in objects.read_entries(pack.name, entries):
+        for pack in sorted(chosen):
+            for entry, stored in objects.read_entries(pack.name, objects.index.entries_of(pack.name)):
                 writer.add_stored(entry, stored)
+    with objects.lock.alone():
+        objects.index.forget_packs([pack.name for pack in chosen])
+        for pack in chosen:
+            objects.packs.path(pack.name).unlink(missing_ok=True)

@@ -1,24 +1,28 @@
 """Which pack has which object: an SQLite file that can be rebuilt from the packs' own indexes."""
 
+import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tournant.adapters.blobs.pack import Entry, read_entries
 from tournant.errors import Damaged
 
-__all__ = ["ObjectIndex", "PackUse", "Place"]
+__all__ = ["ObjectIndex", "PackFolder", "PackUse", "Packs", "Place"]
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS pack (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, size INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS object (
-    key BLOB PRIMARY KEY, pack INTEGER NOT NULL, kind INTEGER, codec INTEGER, offset INTEGER, stored INTEGER, size INTEGER
+    key BLOB NOT NULL, pack INTEGER NOT NULL, kind INTEGER, codec INTEGER, offset INTEGER, stored INTEGER, size INTEGER,
+    PRIMARY KEY (key, pack)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS object_pack ON object (pack);
 CREATE TABLE IF NOT EXISTS root (key BLOB PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS part (key BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO state VALUES ('generation', hex(randomblob(8)));
 """
@@ -41,11 +45,47 @@ class PackUse(NamedTuple):
     stored_bytes: int
 
 
-class ObjectIndex:
-    """The objects of one folder of packs. Opened when first used; a connection for each thread."""
+class Packs(Protocol):
+    """Where packs are."""
 
-    def __init__(self, path: Path, packs: Path) -> None:
-        """Keep the index of the pack files in `packs` at `path`."""
+    def sizes(self) -> Mapping[str, int]:
+        """Give the size of each pack that is there."""
+        ...
+
+    def entries(self, name: str) -> list[Entry]:
+        """Read a pack's index; FileNotFoundError or Damaged if that cannot be."""
+        ...
+
+
+class PackFolder:
+    """Packs as files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Look into `folder`."""
+        self.folder = folder
+
+    def path(self, name: str) -> Path:
+        """Give a pack's file."""
+        return self.folder / f"{name}.pack"
+
+    def sizes(self) -> dict[str, int]:
+        """Give the size of each pack that is there."""
+        found = {}
+        for path in self.folder.glob("*.pack"):
+            with contextlib.suppress(FileNotFoundError):  # a garbage collection has taken it
+                found[path.stem] = path.stat().st_size
+        return found
+
+    def entries(self, name: str) -> list[Entry]:
+        """Read a pack's index."""
+        return read_entries(self.path(name))
+
+
+class ObjectIndex:
+    """The objects of one place of packs. Opened when first used; a connection for each thread."""
+
+    def __init__(self, path: Path, packs: Packs) -> None:
+        """Keep the index of `packs` at `path`."""
         self._path = path
         self._packs = packs
         self._local = threading.local()
@@ -82,16 +122,16 @@ class ObjectIndex:
 
     def reconcile(self) -> None:
         """Take in packs that are there and not known (a writer was killed), and forget those that are gone."""
-        there = {path.stem: path for path in self._packs.glob("*.pack")} if self._packs.is_dir() else {}
         known = {name for (name,) in self.connection.execute("SELECT name FROM pack")}
+        there = self._packs.sizes()
         for name in there.keys() - known:
             try:
-                self.add_pack(name, there[name].stat().st_size, read_entries(there[name]))
+                self.add_pack(name, there[name], self._packs.entries(name))
             except (Damaged, FileNotFoundError):
                 continue  # fsck tells of it; a garbage collection may have taken it meanwhile
-        gone = [name for name in known - there.keys() if not (self._packs / f"{name}.pack").exists()]
+        gone = known - there.keys()
         if gone:
-            self.forget_packs(gone)
+            self.forget_packs(sorted(gone))
 
     def add_pack(self, name: str, size_bytes: int, entries: Iterable[Entry]) -> None:
         """Make a finished pack's objects findable there."""
@@ -154,12 +194,12 @@ class ObjectIndex:
 
     def digests(self) -> Iterator[bytes]:
         """Give every object's key."""
-        for (key,) in self.connection.execute("SELECT key FROM object"):
+        for (key,) in self.connection.execute("SELECT DISTINCT key FROM object"):
             yield key
 
     def sizes(self) -> Iterator[tuple[bytes, int]]:
         """Give every object's key and stored bytes."""
-        yield from self.connection.execute("SELECT key, stored FROM object")
+        yield from self.connection.execute("SELECT key, max(stored) FROM object GROUP BY key")
 
     def packs(self) -> list[PackUse]:
         """Say how much of each pack is in use."""
@@ -185,6 +225,24 @@ class ObjectIndex:
         """Give what was held since a time; what was held before is let go."""
         self.connection.execute("DELETE FROM root WHERE at < ?", (since,))
         return [key for (key,) in self.connection.execute("SELECT key FROM root")]
+
+    def set_partial(self, key: bytes, *, partial: bool) -> None:
+        """Remember whether a tree is here in part, as somebody wanted it."""
+        change = "INSERT OR IGNORE INTO part VALUES (?)" if partial else "DELETE FROM part WHERE key = ?"
+        self.connection.execute(change, (key,))
+
+    def partial(self) -> set[bytes]:
+        """Give the trees that are here in part only."""
+        return {key for (key,) in self.connection.execute("SELECT key FROM part")}
+
+    def recall(self, name: str) -> str | None:
+        """Give what was remembered under a name."""
+        row = self.connection.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def remember(self, name: str, value: str) -> None:
+        """Remember something under a name; losing it costs only time."""
+        self.connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))
 
     def generation(self) -> str:
         """Give a word that changes whenever an object may have gone."""

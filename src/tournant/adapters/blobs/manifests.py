@@ -123,32 +123,16 @@ def child_keys(data: bytes | memoryview) -> Iterator[bytes]:
     return (key for _, key in _decode_inner(data))
 
 
-def walk_entries(root: Root, load: Load, *, under: str = "") -> Iterator[Entry]:
-    """Give a tree's entries in order; `load` reads nodes. With `under`, only a folder's or file's, and only their nodes."""
+def walk_entries(root: Root, load: Load) -> Iterator[Entry]:
+    """Give a tree's entries in order; `load` reads nodes."""
     if root.level == 0:
-        yield from (entry for entry in map(Entry._make, root.items) if _is_under(entry.path, under))
+        yield from map(Entry._make, root.items)
         return
-    items = [(path, key) for path, key in root.items]
-    for level in range(root.level - 1, -1, -1):
-        keys = _choose(items, under)
-        if level == 0:
-            for data in load(keys):
-                yield from (entry for entry in leaf_entries(data) if _is_under(entry.path, under))
-        else:
-            items = [item for data in load(keys) for item in _decode_inner(data)]
-
-
-def _is_under(path: str, under: str) -> bool:
-    return not under or path == under or path.startswith(f"{under}/")
-
-
-def _choose(items: list[tuple[str, bytes]], under: str) -> list[bytes]:
-    """Give the nodes that may list what is under a path: sorted by path, each ends where the next begins."""
-    if not under or not items:
-        return [key for _, key in items]
-    ends = [*(path for path, _ in items[1:]), None]
-    last = f"{under}0"  # "0" follows "/"
-    return [key for (path, key), end in zip(items, ends, strict=True) if path < last and (end is None or end > under)]
+    keys = [key for _, key in root.items]
+    for _ in range(root.level - 1):
+        keys = [key for data in load(keys) for key in child_keys(data)]
+    for data in load(keys):
+        yield from leaf_entries(data)
 
 
 def to_tree(entries: Iterator[Entry]) -> Tree:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tournant.adapters.blobs.compression import Compression
 from tournant.adapters.blobs.files import BLOCK_BYTES, READ_ONLY, DirectReader, sync_folder, temporary
-from tournant.adapters.blobs.index import ObjectIndex, Place
+from tournant.adapters.blobs.index import ObjectIndex, PackFolder, Place
 from tournant.adapters.blobs.lock import StoreLock
 from tournant.adapters.blobs.pack import PACK_BYTES, Entry, Kind, PackWriter, decode, runs
 from tournant.adapters.blobs.recipes import chunks_of, read_recipe
 from tournant.errors import NotFound
 
-__all__ = ["ObjectWriter", "Objects", "absent"]
+__all__ = ["ObjectWriter", "Objects", "absent", "read_file"]
 
 _GAP_BYTES = 64 * 1024  # reading so much for nothing is cheaper than another read
 
@@ -32,14 +32,10 @@ class Objects:
     def __init__(self, root: Path) -> None:
         """Use `root`, which is made when something is stored."""
         self.root = root
-        self.packs = root / "packs"
+        self.packs = PackFolder(root / "packs")
         self.incoming = root / "incoming"
         self.index = ObjectIndex(root / "index.db", self.packs)
         self.lock = StoreLock(root / "lock")
-
-    def pack_path(self, name: str) -> Path:
-        """Give a pack's file."""
-        return self.packs / f"{name}.pack"
 
     @contextmanager
     def writing(self) -> Iterator["ObjectWriter"]:
@@ -51,6 +47,15 @@ class Objects:
                 writer.flush()
             finally:
                 writer.discard()
+
+    def adopt(self, path: Path, name: str, entries: Sequence[Entry]) -> None:
+        """Take in a finished pack that is on the disk at `path`."""
+        target = self.packs.path(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.chmod(READ_ONLY)
+        path.replace(target)
+        sync_folder(target.parent)
+        self.index.add_pack(name, target.stat().st_size, entries)
 
     def find_many(self, keys: Iterable[bytes]) -> Mapping[bytes, Place]:
         """Say where objects are."""
@@ -70,7 +75,7 @@ class Objects:
 
     def read_stored(self, place: Place) -> bytes:
         """Give an object's bytes as they stand in its pack; FileNotFoundError if the pack is gone."""
-        descriptor = os.open(self.pack_path(place.pack), os.O_RDONLY)
+        descriptor = os.open(self.packs.path(place.pack), os.O_RDONLY)
         try:
             return os.pread(descriptor, place.entry.stored, place.entry.offset)
         finally:
@@ -102,24 +107,28 @@ class Objects:
     def read_entries(self, pack: str, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes | memoryview]]:
         """Give the stored bytes of objects of one pack, in the order given; each is good until the next."""
         try:
-            reader = DirectReader(self.pack_path(pack))
+            yield from read_file(self.packs.path(pack), entries)
         except FileNotFoundError:  # a garbage collection has moved them
             for entry in entries:
                 yield self._read_moved(entry.key)
-            return
-        try:
-            for start, length, run in runs(entries, gap_bytes=_GAP_BYTES, most_bytes=BLOCK_BYTES):
-                block = reader.read(start, length)
-                for entry in run:
-                    yield entry, block[entry.offset - start : entry.offset - start + entry.stored]
-        finally:
-            reader.close()
 
     def _read_moved(self, key: bytes) -> tuple[Entry, bytes]:
         place = self.index.find(key)
         if place is None:
             raise absent(key)
         return place.entry, self.read_stored(place)
+
+
+def read_file(path: Path, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes | memoryview]]:
+    """Give the stored bytes of objects of a pack file, in the order given, reading neighbours at once."""
+    reader = DirectReader(path)
+    try:
+        for start, length, run in runs(entries, gap_bytes=_GAP_BYTES, most_bytes=BLOCK_BYTES):
+            block = reader.read(start, length)
+            for entry in run:
+                yield entry, block[entry.offset - start : entry.offset - start + entry.stored]
+    finally:
+        reader.close()
 
 
 class ObjectWriter:
@@ -146,7 +155,6 @@ class ObjectWriter:
     def add_stored(self, entry: Entry, stored: bytes | memoryview) -> None:
         """Add an object in the form another pack has it in."""
         if self._pack is None:
-            self._objects.packs.mkdir(parents=True, exist_ok=True)
             self._context = temporary(self._objects.incoming)
             self._pack = PackWriter(self._context.__enter__())
         self._pack.add(entry.key, entry.kind, entry.codec, stored, entry.size)
@@ -161,12 +169,7 @@ class ObjectWriter:
             return
         pack, objects = self._pack, self._objects
         name = pack.finish()
-        target = objects.pack_path(name)
-        size = pack.path.stat().st_size
-        pack.path.chmod(READ_ONLY)
-        pack.path.replace(target)
-        sync_folder(objects.packs)
-        objects.index.add_pack(name, size, pack.entries)
+        objects.adopt(pack.path, name, pack.entries)
         self.discard()
 
     def discard(self) -> None:

@@ -145,9 +145,9 @@ def parse_footer(data: bytes, trailer: Trailer, *, name: str) -> list[Entry]:
     ]
 
 
-def read_entries(path: Path) -> list[Entry]:
-    """Read the index of a pack file."""
-    name = path.stem
+def read_entries(path: Path, *, name: str = "") -> list[Entry]:
+    """Read the index of a pack file, which must be that of the pack `name` (by default the file's)."""
+    name = name or path.stem
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TRAILER_BYTES))

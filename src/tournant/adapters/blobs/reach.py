@@ -60,7 +60,7 @@ class Reach:
         keys = [key for _, key in root.items]
         for level in range(root.level - 1, -1, -1):
             keys = self._new(keys)
-            nodes = [data for key in keys if (data := self._load(key))]
+            nodes = self._load_many(keys)
             if level == 0:
                 self._mark_contents(e.key for data in nodes for e in leaf_entries(data) if not e.flags & FOLDER)
             else:
@@ -98,6 +98,12 @@ class Reach:
         new = [key for key in dict.fromkeys(keys) if key not in self.live]
         self.live.update(new)
         return new
+
+    def _load_many(self, keys: list[bytes]) -> list[bytes | memoryview]:
+        try:
+            return [bytes(data) for data in self._source.load_many(keys)]
+        except (NotFound, Damaged):  # one by one, to know which
+            return [data for key in keys if (data := self._load(key))]
 
     def _load(self, key: bytes) -> bytes | memoryview:
         try:

@@ -20,8 +20,8 @@ class Nodes(dict[bytes, bytes]):
     def load(self, keys):
         return (self[key] for key in keys)
 
-    def read(self, digest, **where):
-        return list(walk_entries(read_root(self[digest], digest.hex()), self.load, **where))
+    def read(self, digest):
+        return list(walk_entries(read_root(self[digest], digest.hex()), self.load))
 
 
 def entries(count: int, *, changed: frozenset[int] = frozenset()) -> list[Entry]:
@@ -69,22 +69,6 @@ def test_the_digest_does_not_depend_on_history(gone):
     first, second = Nodes(), Nodes()
     encode_tree(entries(2_001), second.keep)
     assert encode_tree(rows, first.keep) == encode_tree(rows, second.keep)
-
-
-@pytest.mark.parametrize("under", ["03", "03/0151", "03/0151/f007550.bin", "99", "0"])
-def test_a_part_is_found_without_reading_the_rest(under):
-    """Only the nodes that lead to it are loaded."""
-    nodes = Nodes()
-    digest, *_ = encode_tree(entries(20_000), nodes.keep)
-    loaded = []
-
-    def load(keys):
-        loaded.extend(keys)
-        return nodes.load(keys)
-
-    found = list(walk_entries(read_root(nodes[digest], ""), load, under=under))
-    assert found == [e for e in entries(20_000) if e.path == under or e.path.startswith(f"{under}/")]
-    assert len(loaded) <= len(found) / 6 + 12
 
 
 def test_what_is_no_manifest_is_refused():
