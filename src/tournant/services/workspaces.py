@@ -1,5 +1,6 @@
 """Paths on this machine that are dataset versions: added, looked at, checked out, compared."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def checkout_workspace(
 def list_statuses(keeper: StoreKeeper, paths: Iterable[Path] = ()) -> list[WorkspaceStatus]:
     """Say how workspaces (some paths, or all) differ from the versions they were."""
     known = {workspace.path: workspace for workspace in keeper.workspaces()}
-    chosen = [str(path.absolute()) for path in paths]
+    chosen = [_absolute(path) for path in paths]
     for path in chosen:
         if path not in known:
             raise NotFound(
@@ -69,7 +70,7 @@ def _status(keeper: StoreKeeper, workspace: Workspace) -> WorkspaceStatus:
 
 def _record(ctx: DataContext, version: DatasetVersion, path: Path) -> None:
     ctx.keeper.record(
-        Workspace(path=str(path.absolute()), dataset=version.dataset, version=version.id, digest=version.digest)
+        Workspace(path=_absolute(path), dataset=version.dataset, version=version.id, digest=version.digest)
     )
 
 
@@ -79,3 +80,7 @@ def _last_place(ctx: DataContext, version: DatasetVersion) -> Path:
         known = f"it was at {', '.join(map(str, places))}" if places else "it was never on this machine"
         raise NotFound(f"say where {version.id} shall go ({known}): tournant data checkout {version.id} PATH")
     return places[0]
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - without `..`, but not through links

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
@@ -13,11 +13,19 @@ from obstore.store import LocalStore, from_url
 from tournant.adapters.blobs.files import copy_durably
 from tournant.errors import Denied, Invalid, Unavailable
 
-__all__ = ["Bucket", "open_bucket"]
+__all__ = ["Bucket", "Listed", "open_bucket"]
 
 _SCHEMES = ("s3", "gs", "az", "abfs", "abfss", "azure", "adl", "gcs", "s3a", "file", "memory")
 _RETRY: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
 _RANGE_GAP_BYTES = 1024 * 1024  # reading so much for nothing is cheaper than another request
+
+
+class Listed(NamedTuple):
+    """An object in a listing; `modified` in seconds of the store's own clock."""
+
+    name: str
+    size: int
+    modified: float
 
 
 class Bucket:
@@ -81,15 +89,15 @@ class Bucket:
         with self._asking(), source.open("rb") as file:
             obstore.put(self._store, name, file, use_multipart=False)
 
-    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Give names (whole) and sizes of the objects under a folder-like prefix."""
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """Give the objects under a folder-like prefix, by their whole names."""
         with self._asking():
             pages = list(obstore.list(self._store, prefix, chunk_size=1000))
         self.requests += max(0, len(pages) - 1)
         for page in pages:
             for meta in page:
                 if not meta["path"].rpartition("/")[2].startswith("."):
-                    yield meta["path"], meta["size"]
+                    yield Listed(meta["path"], meta["size"], meta["last_modified"].timestamp())
 
     def delete(self, names: Sequence[str]) -> None:
         """Remove objects; those that are gone already are no error."""

@@ -38,7 +38,7 @@ class ObjectStoreRemote:
         """Give the versions that our project has there."""
         prefix = f"{VERSIONS}/{self._remote.project}" + (f"/{dataset}" if dataset else "")
         found = []
-        for name, _ in self.bucket.list(prefix):
+        for name, *_ in self.bucket.list(prefix):
             content = self._there.index.recall(f"version {name}")
             if content is None:
                 data = self.bucket.get(name)

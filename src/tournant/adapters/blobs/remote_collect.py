@@ -6,6 +6,7 @@ reach and only condemned packs have is sent again in new packs; then the condemn
 leaves markers, and the next one goes on. See `push.py` for the other half.
 """
 
+import math
 import time
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def _collect(objects: Objects, remote: RemoteObjects, versions: str, *, dry_run:
     reach = Reach(remote)
     reach.mark(_roots(remote, versions))
     found = _count(remote.index, reach.live)
-    victims = _victims(remote.index, reach.live)
+    victims = _victims(remote, reach.live)
     if dry_run or not (victims or _condemned(remote)):
         return found
     for pack in victims:
@@ -61,13 +62,13 @@ def _collect(objects: Objects, remote: RemoteObjects, versions: str, *, dry_run:
 def _roots(remote: RemoteObjects, versions: str) -> list[bytes]:
     """Give the trees of all projects' versions, and those of pushes that are going on."""
     roots = []
-    for name, _ in remote.bucket.list(versions):
+    for name, *_ in remote.bucket.list(versions):
         content = remote.index.recall(f"version {name}")
         if content is None:
             data = remote.bucket.get(name)
             content = data.decode() if data else "{}"
         roots.append(msgspec.json.decode(content, type=_Rooted).digest)
-    for name, _ in remote.bucket.list(PENDING):
+    for name, *_ in remote.bucket.list(PENDING):
         data = remote.bucket.get(name)
         notice = msgspec.json.decode(data, type=Notice) if data else None
         if notice and time.time() - notice.at < _NOTICE_SECONDS:
@@ -80,15 +81,20 @@ class _Rooted(msgspec.Struct):
 
 
 def _condemned(remote: RemoteObjects) -> list[str]:
-    return [Path(name).name for name, _ in remote.bucket.list(CONDEMNED)]
+    return [Path(item.name).name for item in remote.bucket.list(CONDEMNED)]
 
 
-def _victims(index: ObjectIndex, live: set[bytes]) -> list[PackUse]:
-    """Give the packs that are mostly dead."""
+def _victims(remote: RemoteObjects, live: set[bytes]) -> list[PackUse]:
+    """Give the packs that are mostly dead.
+
+    Those that are younger than a push that is going on are probably its own, reached once its last object has come. To take
+    them would be no loss, since the push would send them again, but a waste.
+    """
+    begun = min((item.modified for item in remote.bucket.list(PENDING)), default=math.inf)
     found = []
-    for pack in index.packs():
-        alive = sum(entry.stored for entry in index.entries_of(pack.name) if entry.key in live)
-        if alive < _WORTH * pack.size_bytes:
+    for pack in remote.index.packs():
+        alive = sum(entry.stored for entry in remote.index.entries_of(pack.name) if entry.key in live)
+        if alive < _WORTH * pack.size_bytes and remote.packs.modified.get(pack.name, 0.0) < begun:
             found.append(pack)
     return found
 

@@ -32,13 +32,15 @@ class RemotePacks:
         self._local = local
         self._sizes: dict[str, int] = {}
         self.with_condemned = False
+        self.modified: dict[str, float] = {}  # as of the last listing
 
     def sizes(self) -> dict[str, int]:
         """Give the size of each pack that is there and (but for garbage collection itself) not about to go."""
-        packs = dict(self._bucket.list("packs"))
-        condemned = set() if self.with_condemned else {Path(name).name for name, _ in self._bucket.list(CONDEMNED)}
-        named = {Path(name).stem: size for name, size in packs.items() if name.endswith(".pack")}
-        self._sizes = {name: size for name, size in named.items() if name not in condemned}
+        condemned = set() if self.with_condemned else {Path(item.name).name for item in self._bucket.list(CONDEMNED)}
+        packs = [item for item in self._bucket.list("packs") if item.name.endswith(".pack")]
+        named = {Path(item.name).stem: item for item in packs}
+        self.modified = {name: item.modified for name, item in named.items()}
+        self._sizes = {name: item.size for name, item in named.items() if name not in condemned}
         return self._sizes
 
     def entries(self, name: str) -> list[Entry]:
