@@ -1,6 +1,6 @@
 """What tournant needs of the world, as Protocols; `adapters` implement them, `bootstrap` chooses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, TypeVar
 
 from tournant.domain.control import Event
-from tournant.domain.data import Tree
+from tournant.domain.data import (
+    Collection,
+    DatasetVersion,
+    StoreCheck,
+    Transfer,
+    Tree,
+    TreeChanges,
+    TreeSummary,
+    Workspace,
+)
 from tournant.domain.environment import Environment
 from tournant.domain.machine import Machine
 from tournant.domain.notifications import Message
@@ -40,13 +49,17 @@ __all__ = [
     "Notifier",
     "PredictionLog",
     "PredictionRequest",
+    "Progress",
+    "RemoteStore",
     "RunStore",
+    "StoreKeeper",
     "Transactions",
     "UnitOfWork",
 ]
 
 T = TypeVar("T")
 Columns: TypeAlias = "Mapping[str, npt.NDArray[Any]]"  # equally long arrays by column name
+Progress = Callable[[int, int], None]  # told how many more files and bytes are done
 
 
 class UnitOfWork(Protocol):
@@ -160,16 +173,70 @@ class BlobStore(Protocol):
         """Tell whether the content is here."""
         ...
 
-    def put_tree(self, path: Path) -> tuple[str, Tree]:
-        """Store a folder (or one file) and give its tree digest."""
+    def put_tree(self, path: Path, *, progress: Progress | None = None) -> TreeSummary:
+        """Store a folder, or one file under its own name; `.tournantignore` files leave out what they name."""
         ...
 
     def tree(self, digest: str) -> Tree:
         """Read a tree manifest."""
         ...
 
-    def checkout(self, digest: str, target: Path) -> None:
+    def checkout(self, digest: str, target: Path, *, progress: Progress | None = None) -> None:
         """Write a tree to `target` (created; a single-file tree becomes that file if `target` has its name)."""
+        ...
+
+
+class StoreKeeper(Protocol):
+    """What datasets need of the content store on this machine beyond content: workspaces, upkeep."""
+
+    def record(self, workspace: Workspace) -> None:
+        """Remember which dataset version a path is."""
+        ...
+
+    def workspaces(self) -> list[Workspace]:
+        """Give the paths that are dataset versions."""
+        ...
+
+    def changes(self, workspace: Workspace) -> TreeChanges:
+        """Compare a path with the dataset version it was."""
+        ...
+
+    def collect(self, roots: Callable[[], Iterable[str]], *, grace_seconds: float, dry_run: bool = False) -> Collection:
+        """Remove what `roots` do not reach and nobody stored within `grace_seconds`; writers may be at work."""
+        ...
+
+    def check(
+        self,
+        roots: Mapping[str, str],
+        *,
+        repair_from: Iterable["RemoteStore"] | None = None,
+        progress: Progress | None = None,
+    ) -> StoreCheck:
+        """Read everything; `roots` (digest to a name for people) must be whole. With remotes, mend what is not."""
+        ...
+
+
+class RemoteStore(Protocol):
+    """Dataset versions at another place, shared by several projects."""
+
+    def versions(self, dataset: str = "") -> list[DatasetVersion]:
+        """Give the versions that our project has there (of one dataset, or all), by dataset and number."""
+        ...
+
+    def push(self, versions: Sequence[DatasetVersion], *, progress: Progress | None = None) -> Transfer:
+        """Send versions; Conflict when another content has a version's number there."""
+        ...
+
+    def fetch(self, digest: str, *, under: str = "", progress: Progress | None = None) -> Transfer:
+        """Get a tree, or the part of it under a path, into the content store; NotFound if the remote lacks it."""
+        ...
+
+    def objects(self, digests: Iterable[bytes]) -> Iterator[Any]:
+        """Give those stored objects that are there, for repair."""
+        ...
+
+    def collect(self, *, dry_run: bool = False) -> Collection:
+        """Remove what no version of any project reaches; pushes may be going on."""
         ...
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from tournant.cli.models import models
 from tournant.cli.options import local_actor, print_json, when
-from tournant.cli.registry import models
 from tournant.config import Settings
 from tournant.errors import NotFound
 from tournant.services.context import Context

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from tournant.api.operation import Operation
-from tournant.errors import Conflict, Denied, Invalid, NotFound, Overloaded, TournantError, Unavailable
+from tournant.errors import Conflict, Damaged, Denied, Invalid, NotFound, Overloaded, TournantError, Unavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddedTransport", "HttpTransport", "Transport"]
 
 _ERRORS: dict[str, type[TournantError]] = {
-    kind.code: kind for kind in (Conflict, Denied, Invalid, NotFound, Overloaded, Unavailable)
+    kind.code: kind for kind in (Conflict, Damaged, Denied, Invalid, NotFound, Overloaded, Unavailable)
 }
 
 

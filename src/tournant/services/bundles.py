@@ -124,7 +124,7 @@ def _read_records(ctx: Context, version: ModelVersion) -> Bundle:
 def _stored(ctx: Context, folder: Path) -> Iterator[tuple[str, str]]:
     """Store what a bundle has; give for each content the digest it should have and the one it has."""
     for path in sorted((folder / "trees").iterdir()) if (folder / "trees").is_dir() else ():
-        yield path.name, ctx.blobs.put_tree(path)[0]
+        yield path.name, ctx.blobs.put_tree(path).digest
     for path in sorted((folder / "blobs").iterdir()) if (folder / "blobs").is_dir() else ():
         with path.open("rb") as content:
             yield path.name, ctx.blobs.put(content)

@@ -1,14 +1,13 @@
 """Code snapshots: a project's own files, as they are now, as one tree in the content store."""
 
-import fnmatch
 import hashlib
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from tournant.domain.ignore import IgnorePattern, ignored, read_patterns
 from tournant.domain.pipeline import Project
 from tournant.services.context import Context
 
@@ -21,24 +20,6 @@ NEVER = frozenset(
         *(".pytest_cache", ".mypy_cache", ".ruff_cache", ".ipynb_checkpoints", ".DS_Store"),
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Pattern:
-    """One line of an ignore file that stands in `base` (relative to the project, with a final slash, or empty)."""
-
-    base: str
-    glob: str
-    anchored: bool
-    folders_only: bool
-    negated: bool
-
-    def matches(self, path: str, *, folder: bool) -> bool:
-        if (self.folders_only and not folder) or not path.startswith(self.base):
-            return False
-        inside = path.removeprefix(self.base)
-        name = inside if self.anchored else inside.rpartition("/")[2]
-        return fnmatch.fnmatchcase(name, self.glob)
 
 
 def capture_code(ctx: Context, project: Project, folder: Path) -> str:
@@ -54,7 +35,7 @@ def capture_code(ctx: Context, project: Project, folder: Path) -> str:
         extra.unlink()
     for path, source in wanted.items():
         _link(source, staging / path)
-    return ctx.blobs.put_tree(staging)[0]
+    return ctx.blobs.put_tree(staging).digest
 
 
 def own_files(folder: Path, apart: Collection[str], home: Path) -> dict[str, Path]:
@@ -81,13 +62,13 @@ def find_commit(folder: Path) -> str:
 
 
 def _walk(
-    folder: Path, base: str, patterns: Sequence[_Pattern], left_out: Callable[[str, Path], bool]
+    folder: Path, base: str, patterns: Sequence[IgnorePattern], left_out: Callable[[str, Path], bool]
 ) -> Iterator[tuple[str, Path]]:
     here = [*patterns, *(pattern for name in IGNORE_FILES for pattern in _read_patterns(folder / name, base))]
     for entry in sorted(folder.iterdir()):
         path = f"{base}{entry.name}"
         is_folder = entry.is_dir()
-        if entry.name in NEVER or left_out(path, entry) or _ignored(path, here, folder=is_folder):
+        if entry.name in NEVER or left_out(path, entry) or ignored(path, here, folder=is_folder):
             continue
         if is_folder and not entry.is_symlink() and not (entry / "pyvenv.cfg").exists():
             yield from _walk(entry, f"{path}/", here, left_out)
@@ -95,25 +76,9 @@ def _walk(
             yield path, entry
 
 
-def _ignored(path: str, patterns: Sequence[_Pattern], *, folder: bool) -> bool:
-    ignored = False
-    for pattern in patterns:  # the last that matches decides
-        if pattern.matches(path, folder=folder):
-            ignored = not pattern.negated
-    return ignored
-
-
-def _read_patterns(path: Path, base: str) -> Iterator[_Pattern]:
-    if not path.is_file():
-        return
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        negated = text.startswith("!")
-        text = text.removeprefix("!")
-        folders_only, text = text.endswith("/"), text.rstrip("/").removeprefix("**/")
-        yield _Pattern(base, text.removeprefix("/"), "/" in text, folders_only, negated)
+def _read_patterns(path: Path, base: str) -> Iterator[IgnorePattern]:
+    if path.is_file():
+        yield from read_patterns(path.read_text(encoding="utf-8", errors="replace").splitlines(), base)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -2,10 +2,13 @@
 
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Self
 
 from tournant.config import Settings
 from tournant.domain.control import Event
+from tournant.domain.data import Remote
 from tournant.ports import (
     BlobStore,
     Clock,
@@ -17,10 +20,12 @@ from tournant.ports import (
     ModelConverter,
     Notifier,
     PredictionLog,
+    RemoteStore,
+    StoreKeeper,
     Transactions,
 )
 
-__all__ = ["Context", "id_at", "new_id"]
+__all__ = ["Context", "CoreContext", "DataContext", "id_at", "new_id"]
 
 
 def new_id() -> str:
@@ -34,24 +39,16 @@ def id_at(seconds: float) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """The house as a use case sees it."""
+class CoreContext:
+    """What every use case works with: metadata, content, business time, and who asks."""
 
     settings: Settings
     transactions: Transactions
     blobs: BlobStore
-    predictions: PredictionLog
-    executor: Executor
-    environments: EnvironmentBuilder
-    converter: ModelConverter
-    keys: Keys
-    notifiers: tuple[Notifier, ...]
-    metrics: MetricSource
     clock: Clock
-    lockstep: Lockstep | None = None
     actor: str = "system"
 
-    def acting_as(self, actor: str) -> "Context":
+    def acting_as(self, actor: str) -> Self:
         """Give the same house to someone else."""
         return replace(self, actor=actor)
 
@@ -67,3 +64,25 @@ class Context:
             summary=summary,
             data=data,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataContext(CoreContext):
+    """The house as a use case on datasets sees it: quick to open."""
+
+    keeper: StoreKeeper
+    open_remote: Callable[[Remote], RemoteStore]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context(CoreContext):
+    """The whole house."""
+
+    predictions: PredictionLog
+    executor: Executor
+    environments: EnvironmentBuilder
+    converter: ModelConverter
+    keys: Keys
+    metrics: MetricSource
+    notifiers: tuple[Notifier, ...]
+    lockstep: Lockstep | None = None

@@ -58,7 +58,7 @@ def _bring(ctx: Context, name: str, folder: Path, path: str, wanted: str | None)
     """Give the version of a dataset that a run reads: the one wanted, the one whose content is there, or a new one."""
     if wanted or not (folder / path).exists():
         return checkout_dataset_version(ctx, wanted or name, folder / path)
-    digest, _ = ctx.blobs.put_tree(folder / path)
+    digest = ctx.blobs.put_tree(folder / path).digest
     with ctx.transactions.begin(write=False) as uow:
         known = uow.find(DatasetVersion, dataset=name, digest=digest, order="-number", limit=1)
     return known[0] if known else add_dataset_version(ctx, name, folder / path, source="project", project_path=path)

@@ -51,7 +51,7 @@ def plan_project(
     known: dict[str, str] = {}
     for name, path in project.data.items():
         here = (folder / path).exists()
-        known[path] = ctx.blobs.put_tree(folder / path)[0] if here else get_dataset_version(ctx, name).digest
+        known[path] = ctx.blobs.put_tree(folder / path).digest if here else get_dataset_version(ctx, name).digest
     plan: list[PlannedStep] = []
     for step in (step for step in project.steps if step.name in wanted):
         if step.frozen:
@@ -64,7 +64,7 @@ def plan_project(
             )
             plan.append(PlannedStep(step=step, action=Action.RUN, reason=reason))
             continue
-        deps = {dep: known.get(dep) or ctx.blobs.put_tree(folder / dep)[0] for dep in step.deps}
+        deps = {dep: known.get(dep) or ctx.blobs.put_tree(folder / dep).digest for dep in step.deps}
         values = {name: find_param(project.params, name) for name in step.params}
         key = cache_key(step, params=values, deps=deps, environment=step_environment(ctx, environment))
         entry = find_cached(ctx, key)

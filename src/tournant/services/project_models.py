@@ -151,7 +151,7 @@ def _find_unchanged(
     newest = next(iter(list_versions(ctx, name)), None)
     if newest is None:
         return None
-    digest = ctx.blobs.put_tree(model.path)[0]
+    digest = ctx.blobs.put_tree(model.path).digest
     wanted = (digest, provenance.code, provenance.datasets, environment.digest if environment else "")
     found = (newest.digest, newest.code, newest.datasets, newest.environment)
     return newest if wanted == found else None

@@ -74,7 +74,7 @@ def folder_recipe(ctx: Context, folder: Path, recorded: Recipe) -> Recipe:
     absent = [name for name in project.data if name not in present and name not in recorded.data]
     if absent:
         raise NotFound(f"dataset {absent[0]!r} is neither in {folder} nor on the version's record")
-    here = {name: ctx.blobs.put_tree(folder / path)[0] for name, path in present.items()}
+    here = {name: ctx.blobs.put_tree(folder / path).digest for name, path in present.items()}
     return Recipe(
         project=project,
         code=capture_code(ctx, project, folder),

@@ -95,7 +95,7 @@ class Recreator:
         finish_run(self._ctx, runner.run.id)
         return Recreation(
             run=runner.run.id,
-            model=self._ctx.blobs.put_tree(request.folder)[0],
+            model=self._ctx.blobs.put_tree(request.folder).digest,
             request=request,
             metrics=get_run(self._ctx, runner.run.id).metrics,
             outs={path: digest for step in steps for path, digest in step.outs.items()},

@@ -105,7 +105,7 @@ def _serving_fields(
         _check_reference(ctx, reference, inspection.signature)
     conversion = _convert(ctx, folder, inspection, environment, reference, tolerance)
     return {
-        "digest": ctx.blobs.put_tree(folder.path)[0],
+        "digest": ctx.blobs.put_tree(folder.path).digest,
         "flavor": folder.flavor,
         "entry": folder.entry,
         "predict": inspection.predict,

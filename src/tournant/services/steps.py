@@ -111,7 +111,7 @@ class StepRunner:
         if dep not in self.known:
             if not (self.folder / dep).exists():
                 raise Invalid(f"step {step.name!r} needs {dep!r}, which is not there", place=f"pipeline.{step.name}")
-            self.known[dep] = self.ctx.blobs.put_tree(self.folder / dep)[0]
+            self.known[dep] = self.ctx.blobs.put_tree(self.folder / dep).digest
         return self.known[dep]
 
     def _take_frozen(self, step: Step, record: StepRun) -> StepRun:
@@ -127,7 +127,7 @@ class StepRunner:
                     place=f"pipeline.{step.name}",
                 )
             self.ctx.blobs.checkout(last[0].outs[path], self.folder / path)
-        outs = {path: self.ctx.blobs.put_tree(self.folder / path)[0] for path in step.products}
+        outs = {path: self.ctx.blobs.put_tree(self.folder / path).digest for path in step.products}
         self.known.update(outs)
         self.say(f"{step.name}: frozen")
         now = self.ctx.clock.now()
@@ -216,7 +216,7 @@ class StepRunner:
         except Invalid:
             log_step(self.ctx, replace(record, status=RunStatus.FAILED))
             raise
-        outs = {path: self.ctx.blobs.put_tree(self.folder / path)[0] for path in step.products}
+        outs = {path: self.ctx.blobs.put_tree(self.folder / path).digest for path in step.products}
         self.known.update(outs)
         done = replace(record, status=RunStatus.SUCCESSFUL, outs=outs)
         entry = StepCacheEntry(

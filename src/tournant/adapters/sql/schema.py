@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from tournant.domain.alerts import Alert, Monitor
 from tournant.domain.control import ClockState, Event, GatewayState, Lease, RoutesVersion
-from tournant.domain.data import Dataset, DatasetVersion, StepCacheEntry
+from tournant.domain.data import Dataset, DatasetTag, DatasetVersion, Remote, StepCacheEntry
 from tournant.domain.deployment import Deployment, Revision
 from tournant.domain.environment import Environment, LockedRequirements
 from tournant.domain.logged_models import Artifact, LoggedModel, ModelMetric
@@ -143,6 +143,8 @@ RECORDS: dict[type[Any], Mapping] = {
         Mapping(StepMachine, "step_machine", "run,step"),
         Mapping(Dataset, "dataset", "name"),
         Mapping(DatasetVersion, "dataset_version", "id", "dataset,number"),
+        Mapping(DatasetTag, "dataset_tag", "dataset,tag"),
+        Mapping(Remote, "remote", "name"),
         Mapping(StepCacheEntry, "step_cache", "key"),
         Mapping(Environment, "environment", "digest"),
         Mapping(LockedRequirements, "locked_requirements", "key"),

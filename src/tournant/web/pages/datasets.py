@@ -77,7 +77,7 @@ def show_dataset(ask: Ask) -> DatasetPage:
     return DatasetPage(
         title=dataset.name,
         crumbs=(Crumb(text="Datasets", href="/datasets"), Crumb(text=dataset.name)),
-        command=f"tournant data show {dataset.name}",
+        command=f"tournant data log {dataset.name}",
         verdict=Verdict(tone="idle", head=head, text=versions[0].source if versions else ""),
         now=ask.now,
         dataset=dataset,
@@ -100,7 +100,7 @@ def show_dataset_version(ask: Ask) -> DatasetVersionPage:
             Crumb(text=name, href=f"/datasets/{name}"),
             Crumb(text=f"version {number}"),
         ),
-        command=f"tournant data show {name}",
+        command=f"tournant data log {name}",
         verdict=Verdict(
             tone="prog" if models else "idle",
             head=f"{version.id} was used by {used}.",
