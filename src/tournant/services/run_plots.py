@@ -18,7 +18,10 @@ def find_run(ctx: Context, name: str, *, experiment: str | None = None) -> Run:
     """Give a run by id, its last digits or its name; `last` is the newest of an experiment, `last~1` the one before."""
     if len(name) == 32:
         return get_run(ctx, name)
-    runs = find_runs(ctx, experiment=experiment, limit=_NEWEST)
+    found_runs = find_runs(ctx, experiment=experiment, limit=_NEWEST)
+    runs = sorted(
+        found_runs, key=lambda run: (run.started_at, run.id), reverse=True
+    )  # ids tell which of one instant is newer
     head, _, back = name.partition("~")
     if head == "last":
         steps = int(back) if back.isdigit() else 0
