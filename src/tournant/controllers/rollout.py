@@ -14,6 +14,7 @@ from tournant.domain.verdicts import Decision, Evidence, decide
 from tournant.ports import UnitOfWork
 from tournant.services.context import Context
 from tournant.services.gateways import live_gateways
+from tournant.services.metric_checks import MetricChecks
 from tournant.services.references import UNIT_SECONDS, metric_for
 from tournant.services.rollouts import ask_for_approval, move_rollout, note_restored
 from tournant.services.routing import OPEN_PHASES, routes_version
@@ -39,12 +40,14 @@ class RolloutController:
         """Act as the controller in `ctx`."""
         self._ctx = ctx.acting_as("rollout controller")
         self._judged: dict[str, _Judged] = {}
+        self._checks = MetricChecks(ctx.metrics)
 
     def tick(self) -> bool:
         """Decide every open rollout once, and tell whether anything changed."""
         with self._ctx.transactions.begin(write=False) as uow:
             rollouts = uow.find(Rollout, phase__in=OPEN_PHASES, order="started_at")
         self._judged = {rollout.id: self._judged[rollout.id] for rollout in rollouts if rollout.id in self._judged}
+        self._checks.keep([rollout.id for rollout in rollouts])
         changed = [self._decide(rollout) for rollout in rollouts]
         restored = note_restored(self._ctx, live_gateways(self._ctx))
         return any(changed) or restored
@@ -95,6 +98,7 @@ class RolloutController:
             metric=f"{metric} relative to stable's" if kind == "number" else metric,
             score_range=_score_range(kind, stable),
             probabilities=kind == "probability",
+            checks=self._checks.gates(rollout, rollout.strategy.checks) if rollout.phase in _COMPARING else (),
         )
 
     def _judge_labels(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from tournant.domain.checks import MetricCheck
 from tournant.domain.freeze import FreezeWindow
 
 __all__ = [
@@ -79,6 +80,7 @@ class RolloutStrategy:
     Labels are judged by the deployment's unit of evidence; with `evidence` "row", by rows, which is right where these do not
     depend on each other. `slices` names input columns: where one value's loss is worse, that alone stops the candidate.
     `approval` says what waits for `promote` by hand: "none", "promotion" (to stable), or "steps" (each rise of its share).
+    `checks` are queries of Prometheus whose values must stay within their limits, in every step.
     In a `freeze` window no share rises; whatever fails is still rolled back.
     """
 
@@ -99,6 +101,7 @@ class RolloutStrategy:
     evidence: str = "unit"
     slices: tuple[str, ...] = ()
     costs: CostModel | None = None
+    checks: tuple[MetricCheck, ...] = ()
     approval: str = "none"
     freeze: tuple[FreezeWindow, ...] = ()
 

@@ -53,6 +53,7 @@ class Evidence:
     metric: str = "log_loss"
     score_range: float = 1.0
     probabilities: bool = False
+    checks: tuple[Gate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +165,7 @@ def _gates(rollout: Rollout, evidence: Evidence) -> tuple[Gate, ...]:
         gates.append(distribution_gate(judge, comparable))
     if rollout.strategy.minimum_labels:
         gates += label_gates(judge, evidence.labels, evidence.metric)
+    gates += evidence.checks
     return tuple(gates)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tournant.domain.checks import MetricCheck
 from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig, Requirement
 from tournant.domain.freeze import FreezeWindow
 from tournant.domain.pipeline import ModelSpec
@@ -37,6 +38,9 @@ _ROLLOUT = {
     "approval": "approval",
 }
 _COSTS = {name: name for name in ("false_positive", "false_negative", "threshold", "max_increase")}
+_CHECKS = {name: name for name in ("name", "url", "query", "maximum", "minimum", "failures")} | {
+    "every": "every_seconds"
+}
 _FREEZE = {"from": "start", "until": "end", "zone": "zone", "reason": "reason"}
 _MONITORS = {
     name: name
@@ -71,7 +75,8 @@ def read_deployment(
     try:
         rollout = _strategy(given.get("rollout") or {})
     except ValueError as exc:
-        part = "freeze" if "freeze window" in str(exc) else "alpha" if "alpha" in str(exc) else "canary"
+        parts = {"freeze window": "freeze", "metric check": "checks", "alpha": "alpha"}
+        part = next((key for words, key in parts.items() if words in str(exc)), "canary")
         problems.append(Problem(document.line(*place, "rollout", part), f"deployments.{name}.rollout: {exc}"))
         rollout = RolloutStrategy()
     retraining, found = _retraining(document, name, given, data)
@@ -96,6 +101,11 @@ def _strategy(section: Section) -> RolloutStrategy:
     if section.get("freeze"):
         windows = [{_FREEZE[key]: str(value) for key, value in window.items()} for window in section["freeze"]]
         fields["freeze"] = tuple(FreezeWindow(**window) for window in windows)
+    if section.get("checks"):
+        default = MetricCheck(name="_", url="http://_", query="_", maximum=0.0)
+        fields["checks"] = tuple(
+            MetricCheck(**{"maximum": None, **_fields(check, _CHECKS, default)}) for check in section["checks"]
+        )
     return RolloutStrategy(**fields)
 
 

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from tournant.domain.checks import MetricCheck, Reading, check_gate
+from tournant.domain.check_gates import check_gate
+from tournant.domain.checks import MetricCheck, Reading
 from tournant.domain.rollout import Gate, Rollout
 from tournant.ports import MetricSource
 

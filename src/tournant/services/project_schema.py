@@ -185,6 +185,20 @@ def _rollout() -> Schema:
             threshold=_number("From which prediction on it is acted", default=_COSTS.threshold),
             max_increase=_number("Allowed increase of the cost a request", default=_COSTS.max_increase),
         ),
+        checks=_list(
+            _section(
+                "A query of Prometheus; `$deployment` and `$revision` stand for those of the rollout.",
+                required=["name", "url", "query"],
+                name=_text("What it is called among the gates"),
+                url=_text("Prometheus's address"),
+                query=_text("An instant query that gives one number"),
+                maximum={"type": "number", "description": "Above it the check fails"},
+                minimum={"type": "number", "description": "Below it the check fails"},
+                failures={**_whole("Readings in a row beyond a limit that fail it", default=3), "minimum": 1},
+                every=_duration("How long at least between readings (real time)", 15.0),
+            ),
+            "Metrics that decide too",
+        ),
         approval=_option(
             "What waits for `tournant rollouts promote`: `none`, `promotion` (to stable) or `steps` (each rise of its share)",
             list(APPROVALS),
@@ -311,7 +325,13 @@ def _option(description: str, options: list[str], default: str = "") -> Schema:
 
 
 def _duration(description: str, default_seconds: float) -> Schema:
-    text = f"{default_seconds / 86_400:g}d" if default_seconds else 0
+    text = (
+        0
+        if not default_seconds
+        else f"{default_seconds / 86_400:g}d"
+        if default_seconds >= 3_600
+        else f"{default_seconds:g}s"
+    )
     limits: Mapping[str, object] = {"pattern": _DURATION, "minimum": 0, "maximum": 0, "default": text}
     expects = "a duration such as 90s, 15m, 6h, 1d or 2w"
     return {"type": ["string", "integer"], "description": description, **limits, "expects": expects}

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tournant.controllers.rollout import RolloutController
+from tournant.domain.checks import MetricCheck
 from tournant.domain.control import GatewayState
 from tournant.domain.deployment import RevisionState
 from tournant.domain.freeze import FreezeWindow
@@ -239,6 +241,48 @@ def test_blue_green_switches_whole_and_is_judged_by_itself(live, quick_config):
     live.settle()
     run(live, times=8)
     assert live.deployment().stable == "d/3"
+
+
+class Source:
+    """A Prometheus whose one value a test sets; None is no data."""
+
+    value_now = None
+
+    def value(self, url, query):
+        assert (url, query) == ("http://prometheus", 'rate(errors{d="d"})')
+        return self.value_now
+
+
+def test_a_prometheus_query_decides_too(live, quick_config):
+    """Without data it is not promoted, however good its requests; within its limit it is, beyond it it is rolled back."""
+    check = MetricCheck(
+        name="basket",
+        url="http://prometheus",
+        query='rate(errors{d="$deployment"})',
+        maximum=1.0,
+        failures=2,
+        every_seconds=0.01,
+    )
+    source = Source()
+    live.controller = RolloutController(replace(live.ctx, metrics=source))
+    config = replace(quick_config, rollout=replace(quick_config.rollout, checks=(check,)))
+
+    def roll(version):
+        revision = deploy(live.ctx, "d", version, config=config).id
+        live.settle()
+        for _ in range(8):
+            run(live, times=1)
+            time.sleep(0.03)  # readings are of real time
+        return live.rollout(revision)
+
+    assert roll("m@2").phase is Phase.SHADOW
+    assert "basket has no data yet" in live.rollout("d/2").reason
+    source.value_now = 0.5
+    assert roll(live.register(3)).phase is Phase.PROMOTED
+    source.value_now = 7.0
+    failed = roll(live.register(4))
+    assert failed.phase is Phase.FAILED
+    assert failed.reason.startswith("basket is 7, above its maximum of 1, in ")
 
 
 def test_promotion_by_hand_asks_for_the_minimum_sample(live):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tournant.domain.checks import MetricCheck, Reading, check_gate
+from tournant.domain.check_gates import check_gate
+from tournant.domain.checks import MetricCheck, Reading
 from tournant.domain.rollout import Verdict
 
 P99 = MetricCheck(name="p99", url="http://p:9090", query="p99_ms", maximum=100.0, minimum=1.0)
