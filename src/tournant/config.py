@@ -1,6 +1,7 @@
 """Settings of a tournant process, and the only reader of the process environment."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ __all__ = ["VERSION", "Settings"]
 
 VERSION = "0.1.0"  # pyproject.toml reads it here
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_SECRETS = ("TOURNANT_TOKEN", "TOURNANT_WEBHOOKS", "TOURNANT_NOTIFY")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class Settings:
     database: str = ""  # empty: SQLite in home
     token: str = ""
     webhooks: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()  # apprise's addresses
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -38,7 +41,8 @@ class Settings:
             "home": environ.get("TOURNANT_HOME", ".tournant"),
             "database": environ.get("TOURNANT_DATABASE", ""),
             "token": environ.get("TOURNANT_TOKEN", ""),
-            "webhooks": tuple(filter(None, environ.get("TOURNANT_WEBHOOKS", "").split(","))),
+            "webhooks": _addresses(environ.get("TOURNANT_WEBHOOKS", "")),
+            "notify": _addresses(environ.get("TOURNANT_NOTIFY", "")),
         }
         merged = {**defaults, **given}
         merged["home"] = Path(str(merged["home"])).expanduser().resolve()
@@ -59,8 +63,16 @@ class Settings:
         """The platform interpreter's `major.minor`."""
         return f"{sys.version_info.major}.{sys.version_info.minor}"
 
-    def child_environ(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Give the environment variables for a child process: ours, less what would leak tournant's own Python into it."""
-        dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "TOURNANT_TOKEN")
+    def child_environ(self, extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
+        """Give the environment variables for a child process: ours, less secrets and what would leak tournant's own Python.
+
+        `extra` goes on top; None in it takes a variable away.
+        """
+        dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", *_SECRETS)
         kept = {name: value for name, value in self.environ.items() if name not in dropped}
-        return {**kept, **(extra or {})}
+        return {name: value for name, value in {**kept, **(extra or {})}.items() if value is not None}
+
+
+def _addresses(listed: str) -> tuple[str, ...]:
+    """Split addresses at commas and spaces; a comma inside one (`?to=a@example.org,b@example.org`) is its own."""
+    return tuple(filter(None, re.split(r"[,\s]+(?=[\w.+-]+://)", listed.strip(", "))))

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, TypeVar
 
-from tournant.domain.alerts import Alert
 from tournant.domain.control import Event
 from tournant.domain.data import (
     Collection,
@@ -19,14 +19,19 @@ from tournant.domain.data import (
     Workspace,
 )
 from tournant.domain.environment import Environment
+from tournant.domain.machine import Machine
+from tournant.domain.notifications import Message
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.registry import Conversion, Scalar, Signature
+from tournant.domain.run_query import HistoryQuery, RunQuery
+from tournant.domain.tracking import Metric, Run
 
-if TYPE_CHECKING:
-    import numpy.typing as npt  # 250 ms that a command on datasets need not pay
+if TYPE_CHECKING:  # numpy takes 100 ms, which a command that has nothing to do need not pay
+    import numpy.typing as npt
 
 __all__ = [
     "BlobStore",
+    "BuiltEnvironment",
     "Clock",
     "Columns",
     "ConversionRequest",
@@ -36,12 +41,17 @@ __all__ = [
     "InspectionRequest",
     "Job",
     "JobStatus",
+    "KeyKind",
+    "Keys",
     "Lockstep",
+    "MetricSource",
     "ModelConverter",
     "Notifier",
     "PredictionLog",
+    "PredictionRequest",
     "Progress",
     "RemoteStore",
+    "RunStore",
     "StoreKeeper",
     "Transactions",
     "UnitOfWork",
@@ -56,8 +66,14 @@ class UnitOfWork(Protocol):
     """One metadata transaction over the frozen records of `domain`; leaving the `with` block commits, an exception rolls back.
 
     Keys are the record's primary key fields. Filters are `field=value` or `field__op=value` with op one of
-    lt, le, gt, ge, ne, in. `order` is a field name, with `-` before it for descending; several by comma.
+    lt, le, gt, ge, ne, in. `order` is a field name, with `-` before it for descending; several by comma. Runs, which are
+    many and record much, are read and written by `runs`.
     """
+
+    @property
+    def runs(self) -> "RunStore":
+        """The runs of this transaction."""
+        ...
 
     def get(self, kind: type[T], *key: object, lock: bool = False) -> T | None:
         """Read one record by primary key; with `lock`, other writers of it wait for this transaction."""
@@ -85,6 +101,48 @@ class UnitOfWork(Protocol):
 
     def record(self, event: Event) -> None:
         """Append an event."""
+        ...
+
+
+class RunStore(Protocol):
+    """Runs with their params, tags and metrics, in one transaction."""
+
+    def get(self, run_id: str, *, lock: bool = False) -> Run | None:
+        """Read one run; with `lock`, other writers of it wait for this transaction."""
+        ...
+
+    def find(self, query: RunQuery) -> list[Run]:
+        """Find runs in order."""
+        ...
+
+    def add(self, run: Run) -> Run:
+        """Insert a run with its params and tags; one without a name gets its number within the experiment for one."""
+        ...
+
+    def update(self, run: Run) -> None:
+        """Write a run's own fields, those of `Run` but for the experiment, the params, metrics and tags."""
+        ...
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        metrics: Sequence[Metric] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+    ) -> None:
+        """Add to a run; a tag of None is taken away. The same point again changes nothing.
+
+        NotFound without the run, Invalid when it is deleted, Conflict when a param has another value.
+        """
+        ...
+
+    def history(self, query: HistoryQuery) -> list[Metric]:
+        """Read points of a metric."""
+        ...
+
+    def delete_all(self, experiment: int, *, since: float | None, deleted_at: float | None) -> None:
+        """Mark an experiment's runs whose `deleted_at` is `since` with another: delete the active, restore the deleted."""
         ...
 
 
@@ -231,13 +289,16 @@ class PredictionLog(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A command for an executor. `threads` bounds numeric libraries; `niceness` keeps training from starving serving."""
+    """A command for an executor. `threads` bounds numeric libraries; `niceness` keeps training from starving serving.
+
+    `env` are variables beside the executor's own; None takes one away.
+    """
 
     id: str
     command: Sequence[str] | str
     cwd: Path
     log: Path
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str | None] = field(default_factory=dict)
     threads: int = 1
     niceness: int = 0
 
@@ -270,6 +331,15 @@ class Executor(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltEnvironment:
+    """An environment on this machine: its interpreter, what it takes on the disk by itself, and when it was last asked for."""
+
+    python: Path
+    size_bytes: int
+    used_at: float
+
+
 class EnvironmentBuilder(Protocol):
     """Captures and rebuilds environments."""
 
@@ -283,6 +353,18 @@ class EnvironmentBuilder(Protocol):
 
     def interpreters(self) -> dict[str, Path]:
         """Give the CPython interpreters found, `major.minor` to path."""
+        ...
+
+    def built(self) -> dict[str, BuiltEnvironment]:
+        """Give the environments that are built here, by digest."""
+        ...
+
+    def remove(self, digest: str) -> None:
+        """Take a built environment away; it can be built again."""
+        ...
+
+    def machine(self, python: Path, environ: Mapping[str, str]) -> Machine:
+        """Tell what numbers are computed with under an interpreter and variables; what cannot be told is left out."""
         ...
 
 
@@ -326,6 +408,19 @@ class Inspection:
     example: tuple[dict[str, Scalar], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionRequest:
+    """A model folder and rows to predict; `environment` is None for the flavor `onnx`, which needs none."""
+
+    folder: Path
+    entry: str
+    flavor: str
+    predict: str
+    signature: Signature
+    rows: Sequence[Mapping[str, object]]
+    environment: Environment | None = None
+
+
 class ModelConverter(Protocol):
     """Looks into models, turns them into ONNX inside their own environment plus the converter, and compares both."""
 
@@ -337,12 +432,55 @@ class ModelConverter(Protocol):
         """Write `request.target` if the conversion passes parity; never raises for a model that does not convert."""
         ...
 
+    def predict(self, requests: Sequence[PredictionRequest]) -> "list[npt.NDArray[Any]]":
+        """Predict with original models in their own environments: for each one float a row, or one a row and class.
+
+        Invalid, with the reason, for a model that does not load or predict.
+        """
+        ...
+
+
+class KeyKind(StrEnum):
+    """What a key of the home signs."""
+
+    STATEMENTS = "statements"  # what tournant has found out: Ed25519
+    MODELS = "models"  # model files, in the OpenSSF format: ECDSA on P-256
+
+
+class Keys(Protocol):
+    """Signs with keys of the home, which are made when they are first used, and checks signatures. Public keys are PEM."""
+
+    def sign(self, kind: KeyKind, message: bytes, *, key: Path | None = None) -> bytes:
+        """Sign with the home's key of a kind, or with a private key in a PEM file; Invalid when that is none."""
+        ...
+
+    def public(self, kind: KeyKind, *, key: Path | None = None) -> bytes:
+        """Give the public half of the same key."""
+        ...
+
+    def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        """Tell whether a signature of a message holds; Invalid when `public` is no public key."""
+        ...
+
 
 class Notifier(Protocol):
-    """Tells people."""
+    """Tells people, in one way. Messages come at least once each, in order."""
 
-    def notify(self, alert: Alert, *, opened: bool) -> None:
-        """Deliver that an alert opened or closed; Unavailable when it cannot."""
+    @property
+    def name(self) -> str:
+        """What it is called: its own name among all, the same at each start, with no secret in it."""
+        ...
+
+    def notify(self, message: Message) -> None:
+        """Deliver a message; Unavailable with the reason when it cannot, and it will be asked again."""
+        ...
+
+
+class MetricSource(Protocol):
+    """Knows metrics that are measured elsewhere."""
+
+    def value(self, url: str, query: str) -> float | None:
+        """Give the value of an instant query now, None for no data; Unavailable with the reason when it gives no one number."""
         ...
 
 

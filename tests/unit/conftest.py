@@ -129,6 +129,7 @@ class CountingGateway:
             role=role,
             rollout=route.rollout,
             epoch=route.epoch,
+            rows=count - errors,
             requests=count,
             errors=errors,
             fallbacks=errors if role == "canary" else 0,
@@ -247,7 +248,9 @@ def worlds(sqlite_template: Path, tmp_path: Path) -> Iterator[Callable[[], World
                 executor=unused,
                 environments=unused,
                 converter=unused,
+                keys=unused,
                 notifiers=(),
+                metrics=unused,
                 clock=clock,
                 actor="tester",
             )

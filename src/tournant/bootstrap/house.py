@@ -2,8 +2,9 @@
 
 from tournant.adapters.compute.local import LocalExecutor
 from tournant.adapters.environments.uv import UvEnvironments
-from tournant.adapters.notify.log import LogNotifier
-from tournant.adapters.notify.webhook import WebhookNotifier
+from tournant.adapters.keys import HomeKeys
+from tournant.adapters.metrics import PrometheusSource
+from tournant.adapters.notify import open_notifiers
 from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
 from tournant.bootstrap.datasets import open_data_context
 from tournant.config import Settings
@@ -25,7 +26,9 @@ def open_context(settings: Settings, *, actor: str = "system") -> Context:
         executor=LocalExecutor(settings.home / "jobs", settings),
         environments=environments,
         converter=OnnxConverter(environments, settings),
-        notifiers=(LogNotifier(), *(WebhookNotifier(url) for url in settings.webhooks)),
+        keys=HomeKeys(settings.home / "keys"),
+        notifiers=open_notifiers(settings),
+        metrics=PrometheusSource(),
         clock=core.clock,
         actor=actor,
     )

@@ -18,7 +18,7 @@ from tournant.bootstrap.parent import SUPERVISOR
 from tournant.config import Settings
 from tournant.errors import Conflict, Unavailable
 
-__all__ = ["Supervisor"]
+__all__ = ["Supervisor", "check_free"]
 
 FIRST_BACKOFF_SECONDS = 0.25
 LONGEST_BACKOFF_SECONDS = 10.0
@@ -74,22 +74,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Start both, after making sure that nobody else runs here or listens there."""
-        running = read_server(self.settings.home)
-        if running:
-            raise Conflict(
-                f"tournant runs already in {self.settings.home} (process {running.pid}, {running.url}). "
-                "Stop it: tournant down"
-            )
-        if self.settings.port == self.settings.gateway_port:
-            raise Conflict(
-                f"control plane and gateway cannot both listen on port {self.settings.port}. "
-                f"Choose another: tournant up --gateway-port {self.settings.port + 1}"
-            )
-        for name, host, port in (
-            ("--port", self.settings.host, self.settings.port),
-            ("--gateway-port", self.settings.gateway_host, self.settings.gateway_port),
-        ):
-            _refuse_used_port(name, host, port)
+        check_free(self.settings)
         for child in self._children:
             self._spawn(child)
 
@@ -178,6 +163,23 @@ class Supervisor:
         write_server(self.settings, record)
 
 
+def check_free(settings: Settings) -> None:
+    """Make sure that nobody else runs on this home or listens on its ports; Conflict if somebody does."""
+    running = read_server(settings.home)
+    if running:
+        raise Conflict(
+            f"tournant runs already in {settings.home} (process {running.pid}, {running.url}). "
+            f"Stop it: tournant down --home {settings.home}"
+        )
+    if settings.port == settings.gateway_port:
+        raise Conflict(
+            f"control plane and gateway cannot both listen on port {settings.port}. "
+            f"Choose another: --gateway-port {settings.port + 1}"
+        )
+    _refuse_used_port("--port", settings.host, settings.port)
+    _refuse_used_port("--gateway-port", settings.gateway_host, settings.gateway_port)
+
+
 def _reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
 
@@ -190,7 +192,7 @@ def _refuse_used_port(flag: str, host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as exc:
             raise Conflict(
-                f"port {port} on {host} cannot be used ({exc.strerror}). Choose another: tournant up {flag} {port + 1}"
+                f"port {port} on {host} cannot be used ({exc.strerror}). Choose another: {flag} {port + 1}"
             ) from exc
 
 

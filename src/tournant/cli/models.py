@@ -1,5 +1,7 @@
 """`tournant models`."""
 
+from collections.abc import Iterator
+
 import click
 
 from tournant.cli.options import as_json, client_options, number, print_json, print_table, when
@@ -60,28 +62,37 @@ def _show_version(client: Client, name: str, as_json: bool) -> None:
     version = client.models.version(id=name)
     if as_json:
         return print_json(version)
-    conversion = version.conversion
-    parity = (
-        f", largest difference {conversion.max_difference:.2g} on {conversion.rows} rows" if conversion.rows else ""
-    )
     click.echo(f"{version.id}  {version.flavor}  made {when(version.created_at)} UTC by {version.actor}")
     click.echo(
         f"  run {version.run[-7:] or '–'}   data {', '.join(version.datasets) or '–'}   code {version.code[:7] or '–'}"
     )
     click.echo(f"  environment {version.environment[:7] or '–'}   commit {version.commit[:7] or '–'}")
-    click.echo(f"  conversion {conversion.status.value}{parity} {conversion.reason}")
+    click.echo(f"  conversion {version.conversion.summary}")
+    for line in _proofs(client, version.id):
+        click.echo(f"  {line}")
     for key, value in version.metrics.items():
         click.echo(f"  metric  {key} = {value:.6g}")
     columns = [(c.name, c.type.value, "yes" if c.nullable else "") for c in version.signature.inputs]
     return print_table(("INPUT", "TYPE", "MAY BE MISSING"), columns, empty="no inputs")
 
 
+def _proofs(client: Client, version: str) -> Iterator[str]:
+    """Say what proves a version, and what does not."""
+    proofs = client.models.proofs(id=version)
+    newest = next((found for found in proofs.verifications if found.from_record), None)
+    if newest:
+        yield f"verified {when(newest.ended_at)} UTC: {newest.summary}"
+    if proofs.signature:
+        yield f"signed {when(proofs.signature.signed_at)} UTC by {proofs.signature.actor} (key {proofs.signature.key[:12]})"
+
+
 @models.command("alias")
 @click.argument("name")
 @click.argument("alias")
 @click.argument("version", type=int)
+@click.option("--reason", default="", help="Kept with the move.")
 @client_options
-def alias_model(client: Client, name: str, alias: str, version: int) -> None:
-    """Let ALIAS name VERSION of the model NAME."""
-    moved = client.models.alias(name=name, alias=alias, version=version)
+def alias_model(client: Client, name: str, alias: str, version: int, reason: str) -> None:
+    """Let ALIAS name VERSION of the model NAME; who moved it, when and why stays on record."""
+    moved = client.models.alias(name=name, alias=alias, version=version, reason=reason)
     click.echo(f"{moved.model}@{moved.alias} is now version {moved.version}")

@@ -24,7 +24,7 @@ def list_monitors(client: Client, deployment: str | None, as_json: bool) -> None
     return print_table(
         ("MONITOR", "STATUS", "VALUE", "LIMIT", "UP TO (UTC)", "WHY"),
         rows,
-        empty="nothing is watched yet: tournant deploy",
+        empty="no monitors have seen anything yet: predictions of a deployment, and time, make the first",
     )
 
 

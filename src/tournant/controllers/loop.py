@@ -77,9 +77,11 @@ class ControlLoop:
             self._threads.append(thread)
 
     def stop(self, timeout_seconds: float = 5.0) -> None:
-        """Stop after the present tick and hand the lease on."""
+        """Stop after the present tick, also of a replay, and hand the lease on."""
         self._stopping.set()
         self._wake.set()
+        if self._one_at_a_time.acquire(timeout=timeout_seconds):
+            self._one_at_a_time.release()
         for thread in self._threads:
             thread.join(timeout_seconds)
         self._threads.clear()
@@ -90,9 +92,11 @@ class ControlLoop:
         self._wake.set()
 
     def tick_until_quiet(self, timeout_seconds: float) -> None:
-        """Tick until no controller changes anything and none is busy; Unavailable when that takes too long."""
+        """Tick until no controller changes anything and none is busy; Unavailable when that takes too long, or we stop."""
         deadline = time.monotonic() + timeout_seconds
         while True:
+            if self._stopping.is_set():
+                raise Unavailable("the control plane is stopping: advance again when it is back")
             # Asked before the tick: work that ends in between is seen by this tick or the next, never by none.
             busy = self._busy()
             if self._leadership.hold():
@@ -115,6 +119,8 @@ class ControlLoop:
 
     def _tick_all(self) -> bool:
         with self._one_at_a_time:
+            if self._stopping.is_set():
+                return False
             changed = [self._guarded(name, controller.tick) for name, controller in self._controllers.items()]
         if any(changed):
             self._on_change()

@@ -8,16 +8,19 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 
 from tournant.config import Settings
 from tournant.domain.environment import Environment
 from tournant.domain.registry import Column, ColumnType, Conversion, ConversionStatus, Output, Signature
 from tournant.errors import Invalid, TournantError
-from tournant.ports import ConversionRequest, EnvironmentBuilder, Inspection, InspectionRequest
+from tournant.ports import ConversionRequest, EnvironmentBuilder, Inspection, InspectionRequest, PredictionRequest
 
 __all__ = ["OnnxConverter"]
 
@@ -75,6 +78,23 @@ class OnnxConverter:
         except TournantError as exc:
             return Conversion(status=ConversionStatus.FAILED, reason=exc.message)
 
+    def predict(self, requests: Sequence[PredictionRequest]) -> list[npt.NDArray[Any]]:
+        """Predict; models of one environment share a process unless they bring modules, which would share a name."""
+        apart = any(any(request.folder.rglob("*.py")) for request in requests)
+        groups: dict[object, list[int]] = {}
+        for index, request in enumerate(requests):
+            groups.setdefault(index if apart else request.environment and request.environment.digest, []).append(index)
+        found: dict[int, npt.NDArray[Any]] = {}
+        for indexes in groups.values():
+            asked = [requests[index] for index in indexes]
+            answer = self._run(
+                self._python(asked[0].environment), {"mode": "predict", "models": list(map(_question, asked))}
+            )
+            if "error" in answer:
+                raise Invalid(f"a model does not predict in its own environment: {answer['error']}")
+            found.update(zip(indexes, (np.array(scores, dtype=float) for scores in answer["scores"]), strict=True))
+        return [found[index] for index in range(len(requests))]
+
     def _convert(self, request: ConversionRequest, environment: Environment) -> Conversion:
         rows = [*request.example, *_sample(request.sample, request.signature)]
         partial = request.target.with_name(f".{request.target.name}.partial")
@@ -85,9 +105,7 @@ class OnnxConverter:
                 "folder": str(request.folder),
                 "entry": request.entry,
                 "predict": request.predict,
-                "columns": [
-                    {"name": c.name, "type": c.type.value, "nullable": c.nullable} for c in request.signature.inputs
-                ],
+                "columns": _columns(request.signature),
                 "rows": rows,
                 "target": str(partial),
             },
@@ -130,6 +148,21 @@ class OnnxConverter:
             return content
 
 
+def _columns(signature: Signature) -> list[dict[str, object]]:
+    return [{"name": c.name, "type": c.type.value, "nullable": c.nullable} for c in signature.inputs]
+
+
+def _question(request: PredictionRequest) -> dict[str, object]:
+    return {
+        "folder": str(request.folder),
+        "entry": request.entry,
+        "flavor": request.flavor,
+        "predict": request.predict,
+        "columns": _columns(request.signature),
+        "rows": list(request.rows),
+    }
+
+
 def _unusable(request: InspectionRequest, error: str) -> str:
     error = error.replace(f"{request.folder}/", "")
     if request.flavor == "onnx":
@@ -143,19 +176,20 @@ def _unusable(request: InspectionRequest, error: str) -> str:
 def _judge(answer: Mapping[str, Any], request: ConversionRequest, partial: Path) -> Conversion:
     if "error" in answer:
         return Conversion(status=ConversionStatus.FAILED, reason=answer["error"], tolerance=request.tolerance)
-    largest, rows = float(answer["max_difference"]), int(answer["rows"])
-    if not largest <= request.tolerance:
-        return Conversion(
-            status=ConversionStatus.REJECTED,
-            max_difference=largest if math.isfinite(largest) else None,
-            tolerance=request.tolerance,
-            rows=rows,
-            reason=f"the converted model differs by up to {largest:.3g} (tolerance {request.tolerance:g}); it runs in a worker instead",
-        )
-    partial.replace(request.target)
-    return Conversion(
-        status=ConversionStatus.SUCCESSFUL, max_difference=largest, tolerance=request.tolerance, rows=rows
+    relative = request.signature.output.kind == "number" and answer["size"] > 0
+    largest = float(answer["max_difference"]) / (answer["size"] if relative else 1.0)
+    parity = Conversion(
+        status=ConversionStatus.SUCCESSFUL,
+        max_difference=largest if math.isfinite(largest) else None,
+        relative=relative,
+        tolerance=request.tolerance,
+        rows=int(answer["rows"]),
     )
+    if not largest <= request.tolerance:
+        missing = "" if math.isfinite(largest) else "where one has a prediction the other has none; "
+        return replace(parity, status=ConversionStatus.REJECTED, reason=f"{missing}it runs in a worker instead")
+    partial.replace(request.target)
+    return parity
 
 
 def _sample(parquet: Path | None, signature: Signature) -> Sequence[dict[str, Any]]:

@@ -33,7 +33,7 @@ def find_refusal(
     if failed:
         return f"tests failed: {', '.join(failed)}"
     if champion.status in _CONVERTED and challenger.status not in _CONVERTED:
-        return f"the champion is converted, the challenger is not ({challenger.status.value}): {challenger.reason}"
+        return f"the champion is converted, the challenger is not: {challenger.summary}"
     if present < max(FEWEST_UNITS, (wanted + 1) // 2):
         return f"only {present} of {wanted} units of evidence have labelled rows"
     return ""

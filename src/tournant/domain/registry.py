@@ -9,6 +9,7 @@ __all__ = [
     "Conversion",
     "ConversionStatus",
     "ModelAlias",
+    "ModelSignature",
     "ModelVersion",
     "Output",
     "RegisteredModel",
@@ -67,14 +68,35 @@ class ConversionStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """The outcome of converting a model version to ONNX and comparing it with the original (parity)."""
+    """The outcome of converting a model version to ONNX and comparing it with the original (parity).
+
+    `max_difference` is the largest difference of a prediction on `rows` rows. With `relative` it is in units of the
+    predictions' own size (their root mean square): float32, which ONNX computes in, keeps seven digits of any number.
+    """
 
     status: ConversionStatus
     digest: str = ""  # of the .onnx file in the content store
     max_difference: float | None = None
+    relative: bool = False
     tolerance: float | None = None
     rows: int = 0
     reason: str = ""
+
+    @property
+    def summary(self) -> str:
+        """The outcome in words.
+
+        >>> Conversion(status=ConversionStatus.SUCCESSFUL, max_difference=2.5e-7, tolerance=1e-4, rows=174).summary
+        'successful: largest difference 2.5e-07 on 174 rows (tolerance 0.0001)'
+        """
+        size = " of the predictions' size" if self.relative else ""
+        parity = (
+            f"largest difference {self.max_difference:.2g}{size} on {self.rows:,} rows (tolerance {self.tolerance:g})"
+            if self.max_difference is not None
+            else ""
+        )
+        words = "; ".join(filter(None, (parity, self.reason)))
+        return f"{self.status.value}: {words}" if words else self.status.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +106,9 @@ class RegisteredModel:
     name: str
     created_at: float
     description: str = ""
+    updated_at: float = 0.0
+    tags: dict[str, str] = field(default_factory=dict)
+    versions: int = 0  # ever registered, so that a deleted one's number is not given again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +117,9 @@ class ModelVersion:
 
     `id` is `name@number`; `digest` that of the model folder's tree; `entry` the model file inside it; `predict` the
     method that gives the prediction (`predict_proba` or `predict`); `example` rows of named input columns.
+
+    A version that was registered by MLflow's REST has its files at `artifact_location` (as they were then) or at its
+    `source`, and no digest until it is prepared for serving.
     """
 
     id: str
@@ -116,6 +144,13 @@ class ModelVersion:
     reference_time: str = ""  # ... and with the event time, if it has one
     actor: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    description: str = ""
+    source: str = ""
+    artifact_location: str = ""
+    logged_model: str = ""
+    run_link: str = ""
+    stage: str = "None"
+    updated_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,4 +161,15 @@ class ModelAlias:
     alias: str
     version: int
     moved_at: float
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSignature:
+    """A model version's signature: `bundle` is the digest of the Sigstore bundle, `key` the SHA-256 of the public key in PEM."""
+
+    model_version: str
+    bundle: str
+    key: str
+    signed_at: float
     actor: str = ""

@@ -8,44 +8,50 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tournant.domain.blocks import Pairs, block_interval
 from tournant.domain.control import RevisionStatus
-from tournant.domain.rollout import Gate, Observation, RolloutStrategy, Verdict
-from tournant.domain.sequential import (
-    Interval,
-    difference_interval,
-    mean_interval,
-    proportion_difference_interval,
-    proportion_interval,
-)
+from tournant.domain.rollout import Gate, RolloutStrategy, Verdict
+from tournant.domain.sequential import Interval, proportion_interval
 
-__all__ = [
-    "OVER_SLO_SHARE",
-    "Judge",
-    "error_gate",
-    "fallback_gate",
-    "latency_gate",
-    "loss_gate",
-    "probe_gates",
-    "score_gate",
-]
+__all__ = ["OVER_SLO_SHARE", "Judge", "Measure", "finite", "judge_measure", "probe_gates"]
 
 OVER_SLO_SHARE = 0.01  # what a p99 allows
 
 
+# How a rollout's alpha is shared out: most to what tells most. A gate judges all steps together, so steps cost nothing.
+_PARTS = {
+    "probe errors": 1,
+    "probe latency": 1,
+    "errors": 6,
+    "latency": 3,
+    "scores": 1,
+    "distribution": 1,
+    "loss": 12,
+    "cost": 6,
+    "slices": 6,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """How all gates of a rollout are judged; `alpha` is one gate's part of the strategy's (union bound)."""
+    """How all gates of a rollout are judged: each has a part of the strategy's alpha, which sum to it (union bound)."""
 
     strategy: RolloutStrategy
-    alpha: float
 
-    @classmethod
-    def of(cls, strategy: RolloutStrategy) -> "Judge":
-        """Split the strategy's alpha over every gate of every step the rollout can reach."""
-        labelled = int(strategy.minimum_labels > 0)
-        shadow = (3 + labelled) if strategy.shadow else 0
-        return cls(strategy, strategy.alpha / (2 + shadow + (3 + labelled) * len(strategy.canary_percents)))
+    def alpha(self, gate: str) -> float:
+        """Give a gate's part of alpha.
+
+        >>> judge = Judge(RolloutStrategy(alpha=0.05))
+        >>> round(judge.alpha("errors"), 3), round(judge.alpha("latency"), 4)
+        (0.023, 0.0115)
+        """
+        labelled, strategy = self.strategy.minimum_labels > 0, self.strategy
+        used = {
+            **dict.fromkeys(_PARTS, True),
+            "loss": labelled,
+            "cost": labelled and strategy.costs is not None,
+            "slices": labelled and bool(strategy.slices),
+        }
+        return strategy.alpha * _PARTS[gate] / sum(part for name, part in _PARTS.items() if used[name])
 
     @property
     def confidence(self) -> str:
@@ -54,7 +60,7 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Measure:
+class Measure:
     """A gate before its verdict: `point` and `interval` are held against `limit`."""
 
     name: str
@@ -71,16 +77,17 @@ class _Measure:
     relation: str = "above stable"  # empty: the value itself is held against the limit, no difference
 
 
-def _gate(judge: Judge, measure: _Measure) -> Gate:
+def judge_measure(judge: Judge, measure: Measure) -> Gate:
+    """Give the gate of a measure, with its verdict and the reason in words."""
     verdict = _verdict(measure, strict=judge.strategy.strict)
     return Gate(
         name=measure.name,
         verdict=verdict,
         stable=measure.stable,
         candidate=measure.candidate,
-        difference=_finite(measure.point),
-        lower=_finite(measure.interval.lower),
-        upper=_finite(measure.interval.upper),
+        difference=finite(measure.point),
+        lower=finite(measure.interval.lower),
+        upper=finite(measure.interval.upper),
         limit=measure.limit,
         samples=measure.samples,
         minimum=measure.minimum,
@@ -89,7 +96,7 @@ def _gate(judge: Judge, measure: _Measure) -> Gate:
     )
 
 
-def _verdict(measure: _Measure, *, strict: bool) -> Verdict:
+def _verdict(measure: Measure, *, strict: bool) -> Verdict:
     if measure.interval.lower > measure.limit:
         return Verdict.FAILED
     judged = measure.interval.upper if strict else measure.point
@@ -97,7 +104,7 @@ def _verdict(measure: _Measure, *, strict: bool) -> Verdict:
     return Verdict.SUCCESSFUL if measure.samples >= measure.minimum and judged <= measure.limit else Verdict.WAITING
 
 
-def _reason(judge: Judge, measure: _Measure, verdict: Verdict) -> str:
+def _reason(judge: Judge, measure: Measure, verdict: Verdict) -> str:
     seen = f"after {measure.samples:,} {measure.counted}"
     limit = f"limit {_amount(measure.limit, measure)}"
     relation = f" {measure.relation}" if measure.relation else ""
@@ -113,14 +120,15 @@ def _reason(judge: Judge, measure: _Measure, verdict: Verdict) -> str:
     return words if verdict is Verdict.SUCCESSFUL else f"{words}; not certain yet"
 
 
-def _amount(value: float, measure: _Measure) -> str:
+def _amount(value: float, measure: Measure) -> str:
     """A share in percent, a difference of shares in points."""
     if measure.unit == "share":
         return f"{100 * value:.3g} {'points' if measure.relation else '%'}"
     return f"{value:.3g}"
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """Give a value, or None for what is not known."""
     return value if math.isfinite(value) else None
 
 
@@ -144,20 +152,20 @@ def probe_gates(judge: Judge, statuses: Sequence[RevisionStatus], slo_p99_ms: fl
 
 
 def _probe_gate(judge: Judge, name: str, what: str, count: int, probes: int, limit: float) -> Gate:
-    measure = _Measure(
+    measure = Measure(
         name=name,
         what=what,
         unit="share",
         counted="replayed requests",
         point=count / probes if probes else math.nan,
-        interval=proportion_interval(min(count, probes), probes, alpha=judge.alpha),
+        interval=proportion_interval(min(count, probes), probes, alpha=judge.alpha(name)),
         limit=limit,
         samples=probes,
         minimum=judge.strategy.warmup_requests,
         candidate=count / probes if probes else None,
         relation="",
     )
-    gate = _gate(judge, measure)
+    gate = judge_measure(judge, measure)
     if not probes:  # every gateway has it ready and had nothing to replay
         return _passed(replace(gate, minimum=0), f"{what}: no example to replay; real requests will judge")
     if gate.verdict is Verdict.WAITING and probes >= measure.minimum:
@@ -167,137 +175,3 @@ def _probe_gate(judge: Judge, name: str, what: str, count: int, probes: int, lim
 
 def _passed(gate: Gate, reason: str) -> Gate:
     return replace(gate, verdict=Verdict.SUCCESSFUL, reason=reason)
-
-
-def error_gate(judge: Judge, stable: Observation, candidate: Observation) -> Gate:
-    """Judge the error rate against that of stable on concurrent requests."""
-    counts = (_errors(candidate), candidate.requests, _errors(stable), stable.requests)
-    interval = proportion_difference_interval(*counts, alpha=judge.alpha)
-    rates = _share(counts[2], counts[3]), _share(counts[0], counts[1])
-    return _gate(
-        judge,
-        _Measure(
-            name="errors",
-            what="error rate",
-            unit="share",
-            counted="requests",
-            point=rates[1] - rates[0],
-            interval=interval,
-            limit=judge.strategy.max_error_increase,
-            samples=candidate.requests,
-            minimum=judge.strategy.minimum_requests,
-            stable=_finite(rates[0]),
-            candidate=_finite(rates[1]),
-        ),
-    )
-
-
-def latency_gate(judge: Judge, stable: Observation, candidate: Observation, slo_p99_ms: float) -> Gate:
-    """Judge the share of answers over the SLO, of which a p99 allows 1 %.
-
-    Judged against stable at the same moment: what stable is itself over that 1 % is forgiven, as it is the machine's.
-    """
-    candidate_over, stable_over = min(candidate.over_slo, candidate.requests), min(stable.over_slo, stable.requests)
-    mine = proportion_interval(candidate_over, candidate.requests, alpha=judge.alpha / 2)
-    theirs = proportion_interval(stable_over, stable.requests, alpha=judge.alpha / 2)
-    forgiven = Interval(_excess(theirs.lower), _excess(theirs.upper))
-    shares = _share(stable_over, stable.requests), _share(candidate_over, candidate.requests)
-    return _gate(
-        judge,
-        _Measure(
-            name="latency",
-            what=f"share over {slo_p99_ms:g} ms",
-            unit="share",
-            counted="requests",
-            point=shares[1] - _excess(shares[0]),
-            interval=difference_interval(mine, forgiven),
-            limit=OVER_SLO_SHARE,
-            samples=candidate.requests,
-            minimum=judge.strategy.minimum_requests,
-            stable=_finite(shares[0]),
-            candidate=_finite(shares[1]),
-            relation="above what stable and the machine explain",
-        ),
-    )
-
-
-def fallback_gate(judge: Judge, candidate: Observation) -> Gate:
-    """Judge how often stable had to answer for the candidate."""
-    fallbacks = min(candidate.fallbacks, candidate.requests)
-    share = _share(fallbacks, candidate.requests)
-    return _gate(
-        judge,
-        _Measure(
-            name="fallbacks",
-            what="fallback rate",
-            unit="share",
-            counted="requests",
-            point=share,
-            interval=proportion_interval(fallbacks, candidate.requests, alpha=judge.alpha),
-            limit=judge.strategy.max_error_increase,
-            samples=candidate.requests,
-            minimum=judge.strategy.minimum_requests,
-            candidate=_finite(share),
-            relation="",
-        ),
-    )
-
-
-def score_gate(judge: Judge, candidate: Observation, score_range: float) -> Gate:
-    """Judge the mean shift of scores on the same requests, as a share of `score_range`; only gross change fails."""
-    pairs = candidate.pairs
-    mean = candidate.pair_sum / pairs / score_range
-    variance = max(candidate.pair_squares / pairs / score_range**2 - mean**2, 0.0) * pairs / max(pairs - 1, 1)
-    shift = mean_interval(pairs, mean, variance, alpha=judge.alpha)
-    nearest = max(shift.lower, -shift.upper, 0.0)
-    return _gate(
-        judge,
-        _Measure(
-            name="scores",
-            what="mean score",
-            unit="score",
-            counted="pairs",
-            point=abs(mean),
-            interval=Interval(nearest, max(abs(shift.lower), abs(shift.upper))),
-            limit=judge.strategy.max_score_shift,
-            samples=pairs,
-            minimum=judge.strategy.minimum_requests,
-            relation="off stable's",
-        ),
-    )
-
-
-def loss_gate(judge: Judge, pairs: Pairs | None, metric: str) -> Gate:
-    """Judge the loss on labels, by blocks, against that of stable."""
-    measure = _Measure(
-        name="loss",
-        what=metric.replace("_", " "),
-        unit="loss",
-        counted="labels",
-        point=pairs.candidate - pairs.stable if pairs else math.nan,
-        interval=_pairs_interval(pairs, judge.alpha),
-        limit=judge.strategy.max_loss_increase,
-        samples=pairs.rows if pairs else 0,
-        minimum=judge.strategy.minimum_labels,
-        stable=_finite(pairs.stable) if pairs else None,
-        candidate=_finite(pairs.candidate) if pairs else None,
-    )
-    return _gate(judge, measure)
-
-
-def _pairs_interval(pairs: Pairs | None, alpha: float) -> Interval:
-    if pairs is None or pairs.blocks < 2:
-        return Interval(-math.inf, math.inf)
-    return block_interval(pairs.blocks, pairs.mean, pairs.variance, alpha=alpha)
-
-
-def _errors(observation: Observation) -> int:
-    return min(observation.errors, observation.requests)
-
-
-def _share(count: int, total: int) -> float:
-    return count / total if total else math.nan
-
-
-def _excess(share: float) -> float:
-    return max(0.0, share - OVER_SLO_SHARE)

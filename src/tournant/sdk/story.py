@@ -14,7 +14,7 @@ import numpy as np
 
 from tournant.bootstrap.home import read_server
 from tournant.bootstrap.house import open_context
-from tournant.bootstrap.supervisor import Supervisor
+from tournant.bootstrap.supervisor import Supervisor, check_free
 from tournant.config import Settings
 from tournant.domain.comparison import Answers, compare_by_month
 from tournant.domain.control import ClockState
@@ -22,7 +22,7 @@ from tournant.domain.deployment import Revision
 from tournant.domain.environment import Environment
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.rollout import Phase, Rollout
-from tournant.errors import Conflict, Invalid, Unavailable
+from tournant.errors import Invalid, Unavailable
 from tournant.sdk.client import Client
 from tournant.sdk.replay import DayResult, Replay
 from tournant.sdk.report import ReplayFigures, Report
@@ -81,6 +81,7 @@ class Story:
     def play(self) -> Report:
         """Play it all."""
         began = time.monotonic()
+        check_free(self.settings)  # before minutes of work, not after
         self._start_afresh()
         self._stand_clock(JANUARY_ENDS)
         python = self._fetch()
@@ -105,11 +106,6 @@ class Story:
             self._keeper.join()
 
     def _start_afresh(self) -> None:
-        running = read_server(self.settings.home)
-        if running:
-            raise Conflict(
-                f"an earlier demo runs still (process {running.pid}). Stop it: tournant down --home {self.settings.home}"
-            )
         environments, spared = self.settings.home / "environments", self.folder / "environments.kept"
         if environments.exists():  # built from hashed locks: as good as new, and the slowest thing to make again
             environments.replace(spared)
@@ -145,11 +141,7 @@ class Story:
         version = result.model_version
         assert version is not None
         self._code = version.code
-        conversion = version.conversion
-        self._say(
-            f"{version.id} registered; conversion {conversion.status.value}: largest difference {conversion.max_difference:.2g} "
-            f"on {conversion.rows} rows (tolerance {conversion.tolerance:g})"
-        )
+        self._say(f"{version.id} registered; conversion {version.conversion.summary}")
 
     def _make_broken_versions(self, python: Path) -> None:
         self._script(python, "broken.py")

@@ -34,16 +34,17 @@ def scan(path: Path) -> str:
 
 def read_rows(path: Path, *, columns: Sequence[str] = (), size: int = 1000) -> Iterator[list[dict[str, Any]]]:
     """Read a table as batches of rows by column name; with `columns`, only those of them that the file has."""
+    source = scan(path)
     if not path.is_file():
         raise NotFound(f"there is no file {path}")
     with duckdb.connect() as connection:
         try:
-            found = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {scan(path)}").fetchall()]
+            found = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
             wanted = [name for name in found if not columns or name in columns]
             if not wanted:
                 raise Invalid(f"{path} has none of the columns {', '.join(columns)} (it has: {', '.join(found)})")
             names = ", ".join('"' + name.replace('"', '""') + '"' for name in wanted)
-            cursor = connection.execute(f"SELECT {names} FROM {scan(path)}")
+            cursor = connection.execute(f"SELECT {names} FROM {source}")
             while rows := cursor.fetchmany(size):
                 yield [dict(zip(wanted, row, strict=True)) for row in rows]
         except duckdb.Error as exc:

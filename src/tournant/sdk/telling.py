@@ -1,6 +1,7 @@
 """Tells a person at a terminal how a replay goes."""
 
 import sys
+import textwrap
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -17,8 +18,14 @@ TOLD = (
     "rollout.inconclusive",
     "rollout.aborted",
     "rollout.started",
-    "retraining.",
+    "retraining.started",
+    "retraining.froze_dataset",
+    "retraining.passed_gate",
+    "retraining.rejected",
+    "retraining.failed",
+    "retraining.restarted",
 )
+_WIDTH = 130
 
 
 class Teller:
@@ -42,7 +49,9 @@ class Teller:
             self._say(f"{day.date}  FAILED  {day.failure}")
         for event in self._news():
             self._clear()
-            self._say(f"{_date(event.time)}  {event.kind:<24} {event.summary[:150]}")
+            self._say(
+                f"{_date(event.time)}  {event.kind:<24} {textwrap.shorten(event.summary, _WIDTH, placeholder=' …')}"
+            )
         if self._terminal:
             done = round(30 * self._day / self._days)
             bar = "█" * done + "░" * (30 - done)

@@ -65,7 +65,7 @@ class HttpTransport:
         except httpx.TransportError as exc:
             raise Unavailable(f"tournant does not answer at {self.url} ({exc}). Start it: tournant up") from exc
         if answer.is_success:
-            return msgspec.json.decode(answer.content, type=operation.response)
+            return msgspec.json.decode(answer.content, type=operation.response, strict=False)  # "NaN" is a number
         raise _error(answer.status_code, answer.content)
 
     def close(self) -> None:

@@ -4,14 +4,14 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from tournant.domain.ignore import IgnorePattern, ignored, read_patterns
 from tournant.domain.pipeline import Project
 from tournant.services.context import Context
 
-__all__ = ["capture_code", "find_commit"]
+__all__ = ["capture_code", "find_commit", "own_files"]
 
 IGNORE_FILES = (".gitignore", ".tournantignore")
 NEVER = frozenset(
@@ -28,18 +28,23 @@ def capture_code(ctx: Context, project: Project, folder: Path) -> str:
     Left out are datasets and outs (they have versions of their own), tournant's home, version control, environments, caches,
     and what `.gitignore` and `.tournantignore` name (without `**` inside a name and character classes of git's own).
     """
-    apart = (*project.data.values(), *project.products)
     staging = ctx.settings.home / "snapshots" / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
 
-    def left_out(path: str, entry: Path) -> bool:
-        return any(path == other or path.startswith(f"{other}/") for other in apart) or entry == ctx.settings.home
-
-    wanted = dict(_walk(folder, "", (), left_out))
+    wanted = own_files(folder, (*project.data.values(), *project.products), ctx.settings.home)
     for extra in [file for file in _files(staging) if file.relative_to(staging).as_posix() not in wanted]:
         extra.unlink()
     for path, source in wanted.items():
         _link(source, staging / path)
     return ctx.blobs.put_tree(staging).digest
+
+
+def own_files(folder: Path, apart: Collection[str], home: Path) -> dict[str, Path]:
+    """Give a project's own files by relative path: all but what is `apart`, the home, and what is never or not to be kept."""
+
+    def left_out(path: str, entry: Path) -> bool:
+        return any(path == other or path.startswith(f"{other}/") for other in apart) or entry == home
+
+    return dict(_walk(folder, "", (), left_out))
 
 
 def find_commit(folder: Path) -> str:

@@ -14,7 +14,9 @@ from tournant.ports import (
     Clock,
     EnvironmentBuilder,
     Executor,
+    Keys,
     Lockstep,
+    MetricSource,
     ModelConverter,
     Notifier,
     PredictionLog,
@@ -23,12 +25,17 @@ from tournant.ports import (
     Transactions,
 )
 
-__all__ = ["Context", "CoreContext", "DataContext", "new_id"]
+__all__ = ["Context", "CoreContext", "DataContext", "id_at", "new_id"]
 
 
 def new_id() -> str:
     """Give a new id: 32 hexadecimal digits that sort by creation time (48 bits of milliseconds, then random)."""
     return f"{time.time_ns() // 1_000_000:012x}{uuid.uuid4().hex[12:]}"
+
+
+def id_at(seconds: float) -> str:
+    """Give what every id made at or after a (real) time sorts behind, and every earlier one before."""
+    return f"{int(seconds * 1000):012x}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,5 +82,7 @@ class Context(CoreContext):
     executor: Executor
     environments: EnvironmentBuilder
     converter: ModelConverter
+    keys: Keys
     notifiers: tuple[Notifier, ...]
+    metrics: MetricSource
     lockstep: Lockstep | None = None

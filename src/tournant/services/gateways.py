@@ -1,8 +1,9 @@
 """The control plane's gateways: what they report, what they upload, and which of them live."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import zip_longest
 
 from tournant.domain.control import GatewayState
 from tournant.domain.predictions import Segment, Traffic
@@ -17,7 +18,7 @@ __all__ = ["LIVE_SECONDS", "apply_report", "live_gateways", "register_segment", 
 
 LIVE_SECONDS = 10.0  # real time since a gateway's last report; it says something at least every few seconds
 _SUMMED = ("requests", "errors", "fallbacks", "over_slo", "latency_sum_ms")
-_JUDGED = (*_SUMMED, "score_sum", "score_squares", "pairs", "pair_sum", "pair_squares")
+_JUDGED = (*_SUMMED, "rows", "score_sum", "score_squares", "pairs", "pair_sum", "pair_squares")
 
 
 def live_gateways(ctx: Context, now_real: float | None = None) -> list[GatewayState]:
@@ -65,7 +66,10 @@ def _add_observations(uow: UnitOfWork, deltas: Iterable[Delta]) -> None:
         found = uow.get(Observation, *key, lock=True)
         found = found or Observation(rollout=key[0], epoch=key[1], revision=key[2], role=key[3])
         sums = {name: getattr(found, name) + getattr(delta, name) for name in _JUDGED}
-        uow.save(replace(found, **sums, histogram=_merged(found.histogram, delta.latency)))
+        histogram = _merged(found.histogram, delta.latency)
+        clusters = _grouped(found.clusters, delta.clusters)
+        bins = tuple(map(sum, zip_longest(found.score_bins, delta.score_bins, fillvalue=0)))
+        uow.save(replace(found, **sums, histogram=histogram, clusters=clusters, score_bins=bins))
 
 
 def _add_traffic(uow: UnitOfWork, deltas: Iterable[Delta]) -> None:
@@ -84,6 +88,16 @@ def _merged(histogram: dict[str, int] | None, counts: Iterable[int]) -> dict[str
             name = latency_bucket(index)
             merged[name] = merged.get(name, 0) + count
     return merged
+
+
+def _grouped(
+    known: Mapping[str, tuple[int, int, int]], more: Mapping[str, tuple[int, int, int]]
+) -> dict[str, tuple[int, int, int]]:
+    grouped = dict(known)
+    for group, (requests, errors, over) in more.items():
+        before = grouped.get(group, (0, 0, 0))
+        grouped[group] = (before[0] + requests, before[1] + errors, before[2] + over)
+    return grouped
 
 
 def register_segment(ctx: Context, upload: SegmentUpload) -> Segment:

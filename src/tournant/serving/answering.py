@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from tournant.serving.counters import Counters, Stream
-from tournant.serving.endpoint import Arm, Endpoint
-from tournant.serving.failures import ModelFailed
+from tournant.serving.endpoint import Arm, Endpoint, Headers, Part
+from tournant.serving.failures import DeadlinePassed, ModelFailed
 from tournant.serving.held import Held, Outcome
 from tournant.serving.outputs import Score, headline
 from tournant.serving.schema import Request
@@ -45,12 +45,12 @@ class _Rows:
 
     __slots__ = ("answers", "arms", "endpoint", "entities", "event_time", "ids", "request")
 
-    def __init__(self, endpoint: Endpoint, request: Request, event_time: float) -> None:
+    def __init__(self, endpoint: Endpoint, request: Request, headers: Headers, event_time: float) -> None:
         self.endpoint = endpoint
         self.request = request
         self.event_time = event_time
         self.ids = [os.urandom(12).hex() for _ in request.rows]
-        self.entities = [endpoint.entity(row) for row in request.rows]
+        self.entities = endpoint.entities(request.rows, headers)
         self.answers: list[Any] = [None] * len(request.rows)  # a Score each, once answered
         self.arms: list[Any] = [None] * len(request.rows)  # the Arm that gave it
 
@@ -65,16 +65,16 @@ class Answerer:
         self._shadows = shadows
         self._now = now
 
-    async def answer(self, endpoint: Endpoint, request: Request) -> Answer:
+    async def answer(self, endpoint: Endpoint, request: Request, headers: Headers = ()) -> Answer:
         """Give the predictions for a request; ModelFailed if stable itself fails."""
-        rows = _Rows(endpoint, request, self._now() if request.event_time is None else request.event_time)
+        rows = _Rows(endpoint, request, headers, self._now() if request.event_time is None else request.event_time)
         asked_canary: list[int] = []
-        for arm, indexes in endpoint.split(rows.entities):
-            if arm.role == "canary":
-                asked_canary = indexes
-                await self._ask_canary(rows, arm, indexes)
+        for part in endpoint.split(rows.entities):
+            if part.arm.role == "canary":
+                asked_canary = part.indexes
+                await self._ask_canary(rows, part)
             else:
-                await self._ask_stable(rows, indexes, arm.told, fallback=False)
+                await self._ask_stable(rows, part, part.arm.told, fallback=False)
         for arm in endpoint.shadows:
             # Stable or the canary may shadow what the other got, to be compared on the same requests; each has had its own.
             had = asked_canary if endpoint.canary and arm.held is endpoint.canary.held else ()
@@ -82,52 +82,51 @@ class Answerer:
         endpoint.recent.append((endpoint.schema, request.rows[0]))
         return _answer(rows)
 
-    async def _ask_canary(self, rows: _Rows, arm: Arm, indexes: list[int]) -> None:
+    async def _ask_canary(self, rows: _Rows, part: Part) -> None:
         """Let the canary answer; whatever goes wrong, stable does."""
-        endpoint, held = rows.endpoint, arm.held
+        endpoint, held = rows.endpoint, part.arm.held
         if not held.breaker.allows():
             outcome = Outcome(None, 0.0, _BYPASSED)
         else:
-            outcome = await _ask(rows, arm, indexes, endpoint.canary_deadline_seconds(len(indexes)))
+            outcome = await _ask(rows, part, endpoint.canary_deadline_seconds(len(part.indexes)))
             held.breaker.note(failed=outcome.scores is None)
         if outcome.scores is not None:
-            self._answered(rows, arm, indexes, outcome, arm.told, fallback=False)
+            self._answered(rows, part, outcome, part.arm.told, fallback=False)
             return
-        self._failed(rows, arm, indexes, outcome, arm.told, fallback=True)
+        self._failed(rows, part, outcome, part.arm.told, fallback=True)
         # Those who failed on the canary are no random half of anything: no rollout may judge stable by them.
-        await self._ask_stable(rows, indexes, endpoint.stable.aside, fallback=True)
+        await self._ask_stable(rows, Part(endpoint.stable, part.indexes), endpoint.stable.aside, fallback=True)
 
-    async def _ask_stable(self, rows: _Rows, indexes: list[int], stream: Stream, *, fallback: bool) -> None:
-        arm = rows.endpoint.stable
-        outcome = await _ask(rows, arm, indexes, STABLE_TIMEOUT_SECONDS)
+    async def _ask_stable(self, rows: _Rows, part: Part, stream: Stream, *, fallback: bool) -> None:
+        outcome = await _ask(rows, part, STABLE_TIMEOUT_SECONDS)
         if outcome.scores is None:
-            self._failed(rows, arm, indexes, outcome, stream, fallback=False)
+            self._failed(rows, part, outcome, stream, fallback=False)
             assert outcome.error
             raise outcome.error
-        self._answered(rows, arm, indexes, outcome, stream, fallback=fallback)
+        self._answered(rows, part, outcome, stream, fallback=fallback)
 
-    def _answered(
-        self, rows: _Rows, arm: Arm, indexes: list[int], outcome: Outcome, stream: Stream, *, fallback: bool
-    ) -> None:
+    def _answered(self, rows: _Rows, part: Part, outcome: Outcome, stream: Stream, *, fallback: bool) -> None:
         assert outcome.scores is not None
         cell = self._counters.cell(stream, rows.event_time)
-        slo_ms, latency_ms = rows.endpoint.slo_ms, outcome.latency_ms
-        for index, score in zip(indexes, outcome.scores, strict=True):
+        latency_ms = outcome.latency_ms
+        cell.answered(latency_ms, rows.endpoint.slo_ms, part.group)
+        for index, score in zip(part.indexes, outcome.scores, strict=True):
             rows.answers[index] = score
-            rows.arms[index] = arm
-            cell.answered(headline(score), latency_ms, slo_ms)
-            self._record(rows, arm, index, score, None, latency_ms, stream, fallback=fallback)
+            rows.arms[index] = part.arm
+            cell.scored(headline(score))
+            self._record(rows, part.arm, index, score, None, latency_ms, stream, fallback=fallback)
 
-    def _failed(
-        self, rows: _Rows, arm: Arm, indexes: list[int], outcome: Outcome, stream: Stream, *, fallback: bool
-    ) -> None:
+    def _failed(self, rows: _Rows, part: Part, outcome: Outcome, stream: Stream, *, fallback: bool) -> None:
         cell = self._counters.cell(stream, rows.event_time)
-        for index in indexes:
-            if outcome.error is _BYPASSED:
-                cell.bypassed()
-            else:
-                cell.failed(outcome.latency_ms, rows.endpoint.slo_ms, fallback=fallback)
-            self._record(rows, arm, index, None, str(outcome.error), outcome.latency_ms, stream, fallback=False)
+        if outcome.error is _BYPASSED:
+            cell.bypassed()
+        elif fallback and isinstance(outcome.error, DeadlinePassed):
+            cell.late(outcome.latency_ms, part.group, fallback=True)
+        else:
+            cell.failed(outcome.latency_ms, rows.endpoint.slo_ms, part.group, fallback=fallback)
+        for index in part.indexes:
+            error = str(outcome.error)
+            self._record(rows, part.arm, index, None, error, outcome.latency_ms, stream, fallback=False)
 
     def _record(
         self,
@@ -184,16 +183,16 @@ class Answerer:
             )
 
     def _failed_shadow(self, rows: _Rows, arm: Arm, index: int, error: ModelFailed) -> None:
-        self._failed(rows, arm, [index], Outcome(None, 0.0, error), arm.told, fallback=False)
+        self._failed(rows, Part(arm, [index]), Outcome(None, 0.0, error), arm.told, fallback=False)
 
 
-async def _ask(rows: _Rows, arm: Arm, indexes: list[int], timeout_seconds: float) -> Outcome:
+async def _ask(rows: _Rows, part: Part, timeout_seconds: float) -> Outcome:
     started = time.perf_counter()
     try:
-        values = [arm.values(rows.request.rows[index]) for index in indexes]
+        values = [part.arm.values(rows.request.rows[index]) for index in part.indexes]
     except ModelFailed as exc:  # a column only this revision needs
         return Outcome(None, (time.perf_counter() - started) * 1e3, exc)
-    return await arm.held.ask(values, timeout_seconds)
+    return await part.arm.held.ask(values, timeout_seconds)
 
 
 def _answer(rows: _Rows) -> Answer:

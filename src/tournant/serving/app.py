@@ -63,7 +63,7 @@ class App:
                 if self._proof:
                     _demand(scope, self._proof)
                 body = await _read(scope, receive)
-                status, answer = 200, await self._gateway.predict(path[len(PREDICT) :], body)
+                status, answer = 200, await self._gateway.predict(path[len(PREDICT) :], body, scope["headers"])
             elif path == "/health":
                 status, told = self._gateway.health()
                 answer = msgspec.json.encode(told)

@@ -3,11 +3,14 @@
 from bisect import bisect_left
 from typing import NamedTuple
 
+from tournant.domain.rollout import SCORE_BINS
 from tournant.messages.gateway import LATENCY_BOUNDS_MS, Delta
 
 __all__ = ["Cell", "Counters", "Stream"]
 
 HOUR_SECONDS = 3600.0
+_LAST_BIN = SCORE_BINS - 1e-9  # a score of 1 is in the last bin
+_OTHERWISE = ("latency", "score_bins", "clusters")  # not sums
 
 
 class Stream(NamedTuple):
@@ -24,6 +27,7 @@ class Cell:
     """Sums of one stream within one hour of event time."""
 
     __slots__ = (
+        "clusters",
         "errors",
         "fallbacks",
         "latency",
@@ -33,41 +37,58 @@ class Cell:
         "pair_sum",
         "pairs",
         "requests",
+        "rows",
+        "score_bins",
         "score_squares",
         "score_sum",
     )
 
     def __init__(self) -> None:
         """Start at nothing."""
-        self.requests = self.errors = self.fallbacks = self.over_slo = self.pairs = 0
+        self.clusters: dict[str, list[int]] = {}  # by group of entities: requests, errors, over the SLO
+        self.rows = self.requests = self.errors = self.fallbacks = self.over_slo = self.pairs = 0
         self.latency_sum_ms = self.score_sum = self.score_squares = self.pair_sum = self.pair_squares = 0.0
         self.latency = [0] * (len(LATENCY_BOUNDS_MS) + 1)
+        self.score_bins = [0] * SCORE_BINS
 
-    def answered(self, score: float, latency_ms: float, slo_ms: float) -> None:
-        """Count one prediction."""
+    def answered(self, latency_ms: float, slo_ms: float, group: int | None = None) -> None:
+        """Count one request that got its predictions; `latency_ms` is a row's, `group` its entity's where that splits."""
+        self._timed(latency_ms, slo_ms, group)
+
+    def scored(self, score: float) -> None:
+        """Count one prediction's score."""
+        self.rows += 1
+        if 0.0 <= score <= 1.0:
+            self.score_bins[int(score * _LAST_BIN)] += 1
         self.score_sum += score
         self.score_squares += score * score
-        self.timed(latency_ms, slo_ms)
 
-    def failed(self, latency_ms: float, slo_ms: float, *, fallback: bool) -> None:
-        """Count one request without a prediction; `fallback` if stable answered it."""
+    def failed(self, latency_ms: float, slo_ms: float, group: int | None = None, *, fallback: bool) -> None:
+        """Count one request without predictions; `fallback` if stable answered it."""
         self.errors += 1
         self.fallbacks += fallback
-        self.timed(latency_ms, slo_ms)
+        self._timed(latency_ms, slo_ms, group, failed=1)
+
+    def late(self, latency_ms: float, group: int | None = None, *, fallback: bool) -> None:
+        """Count one request whose answer was no longer waited for: no error, but over any SLO."""
+        self.fallbacks += fallback
+        self._timed(latency_ms, 0.0, group)
 
     def bypassed(self) -> None:
-        """Count one request that an open circuit breaker kept from the revision: an error, without a latency."""
-        self.requests += 1
-        self.errors += 1
+        """Count one request that an open circuit breaker kept from the revision: no evidence, it was not asked."""
         self.fallbacks += 1
 
-    def timed(self, latency_ms: float, slo_ms: float) -> None:
-        """Count one request and its latency."""
+    def _timed(self, latency_ms: float, slo_ms: float, group: int | None, failed: int = 0) -> None:
+        over = int(latency_ms > slo_ms)
         self.requests += 1
         self.latency_sum_ms += latency_ms
         self.latency[bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += 1
-        if latency_ms > slo_ms:
-            self.over_slo += 1
+        self.over_slo += over
+        if group is not None:
+            counts = self.clusters.setdefault(str(group), [0, 0, 0])
+            counts[0] += 1
+            counts[1] += failed
+            counts[2] += over
 
     def paired(self, difference: float) -> None:
         """Count a shadow's score minus the answered one."""
@@ -98,5 +119,13 @@ class Counters:
 
 
 def _delta(stream: Stream, bucket: float, cell: Cell) -> Delta:
-    sums = {name: getattr(cell, name) for name in Cell.__slots__ if name != "latency"}
-    return Delta(**stream._asdict(), bucket=bucket, latency=tuple(cell.latency), **sums)
+    sums = {name: getattr(cell, name) for name in Cell.__slots__ if name not in _OTHERWISE}
+    clusters = {group: (counts[0], counts[1], counts[2]) for group, counts in cell.clusters.items()}
+    return Delta(
+        **stream._asdict(),
+        bucket=bucket,
+        latency=tuple(cell.latency),
+        score_bins=tuple(cell.score_bins),
+        clusters=clusters,
+        **sums,
+    )

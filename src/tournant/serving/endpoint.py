@@ -3,18 +3,22 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
+from typing import NamedTuple
 
+from tournant.domain.clusters import CLUSTERS
 from tournant.domain.deployment import WEIGHT_TOTAL
 from tournant.messages.routing import DeploymentRoute
 from tournant.serving.counters import Stream
 from tournant.serving.held import Held
 from tournant.serving.schema import Row, RowSchema, Values
-from tournant.serving.split import split_bucket
+from tournant.serving.split import Place, split_place
 from tournant.serving.spool import SpoolHeader, header_of
 
-__all__ = ["Arm", "Endpoint", "Recent"]
+__all__ = ["Arm", "Endpoint", "Headers", "Part", "Recent"]
 
 Recent = deque[tuple[RowSchema, Row]]  # real requests, for probing candidates
+Headers = Sequence[tuple[bytes, bytes]]  # names in lower case, as ASGI has them
+HEADER = "header:"
 SMALLEST_DEADLINE_SHARE = 0.25  # of the SLO: a canary always gets at least that long
 MARGIN_SHARE = 0.1  # of the SLO: what a client's request takes beside the models
 
@@ -31,6 +35,14 @@ class Arm:
         self.told = Stream(route.name, held.id, role, route.rollout, route.epoch)
         self.aside = Stream(route.name, held.id, role, "", 0)
         self.values: Callable[[Row], Values] = schema.values(held.signature)
+
+
+class Part(NamedTuple):
+    """The rows of a request that go to one arm together; `group` is the first one's, where the split is by entity."""
+
+    arm: Arm
+    indexes: list[int]
+    group: int | None = None
 
 
 class Endpoint:
@@ -55,7 +67,9 @@ class Endpoint:
         self.shadows = tuple(Arm(shadow, "shadow", route, self.schema) for shadow in shadows)
         self._weight = route.canary_weight if self.canary else 0
         self._random = random
-        self._entity = self.schema.field(route.entity)
+        header = route.entity.removeprefix(HEADER) if route.entity.startswith(HEADER) else ""
+        self._header = header.strip().lower().encode()
+        self._entity = "" if header else self.schema.field(route.entity)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -63,21 +77,28 @@ class Endpoint:
         canary = self.canary.held.id if self.canary else ""
         return (self.stable.held.id, canary, *(arm.held.id for arm in self.shadows))
 
-    def entity(self, row: Row) -> str | None:
-        """Give the value that keeps a row to one side of the split."""
-        value = getattr(row, self._entity) if self._entity else None
-        return None if value is None else str(value)
+    def entities(self, rows: Sequence[Row], headers: Headers) -> list[str | None]:
+        """Give for each row of a request the value that keeps it to one side of the split, or None."""
+        if self._header:
+            given = next((value for name, value in headers if name == self._header), None)
+            return [given.decode("latin-1") if given else None] * len(rows)
+        values = (getattr(row, self._entity) if self._entity else None for row in rows)
+        return [None if value is None else str(value) for value in values]
 
-    def split(self, entities: Sequence[str | None]) -> list[tuple[Arm, list[int]]]:
+    def split(self, entities: Sequence[str | None]) -> list[Part]:
         """Divide the rows of a request; rows without an entity go together, at random."""
         everyone = list(range(len(entities)))
         if not self.canary or not self._weight:
-            return [(self.stable, everyone)]
-        by_chance = self._random.randrange(WEIGHT_TOTAL)
-        places = [by_chance if e is None else split_bucket(self.route.rollout, e) for e in entities]
-        chosen = [index for index in everyone if places[index] < self._weight]
-        rest = [index for index in everyone if places[index] >= self._weight]
-        return [(arm, rows) for arm, rows in ((self.canary, chosen), (self.stable, rest)) if rows]
+            return [Part(self.stable, everyone)]
+        by_chance = Place(self._random.randrange(WEIGHT_TOTAL), self._random.randrange(CLUSTERS))
+        places = [by_chance if e is None else split_place(self.canary.held.id, e) for e in entities]
+        chosen = [index for index in everyone if places[index].bucket < self._weight]
+        rest = [index for index in everyone if places[index].bucket >= self._weight]
+        return [
+            Part(arm, rows, places[rows[0]].group if self._entity or self._header else None)
+            for arm, rows in ((self.canary, chosen), (self.stable, rest))
+            if rows
+        ]
 
     def canary_deadline_seconds(self, rows: int) -> float:
         """Give how long the canary may take: the SLO less stable's recent p99.9 and a margin, so that stable still keeps it."""

@@ -4,7 +4,16 @@ import msgspec
 
 from tournant.errors import Denied, Invalid, NotFound, Overloaded, TournantError, Unavailable
 
-__all__ = ["Malformed", "ModelFailed", "NotAllowed", "TooLarge", "WorkerLost", "error_body", "status_of"]
+__all__ = [
+    "DeadlinePassed",
+    "Malformed",
+    "ModelFailed",
+    "NotAllowed",
+    "TooLarge",
+    "WorkerLost",
+    "error_body",
+    "status_of",
+]
 
 
 class Malformed(Invalid):
@@ -31,6 +40,12 @@ class ModelFailed(TournantError):
     code = "model_failed"
 
 
+class DeadlinePassed(ModelFailed):
+    """A model did not answer in the time it had."""
+
+    code = "deadline_passed"
+
+
 class WorkerLost(ModelFailed):
     """A worker process died or hung while it held the request; another try may succeed."""
 
@@ -44,6 +59,7 @@ _STATUS: tuple[tuple[type[TournantError], int], ...] = (
     (NotAllowed, 405),
     (TooLarge, 413),
     (Invalid, 422),
+    (DeadlinePassed, 504),
     (WorkerLost, 503),
     (Overloaded, 503),
     (Unavailable, 503),

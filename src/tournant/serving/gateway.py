@@ -13,6 +13,7 @@ from tournant.messages.gateway import Delta
 from tournant.messages.routing import RoutingTable
 from tournant.serving.answering import Answerer
 from tournant.serving.counters import Counters
+from tournant.serving.endpoint import Headers
 from tournant.serving.fleet import Fleet
 from tournant.serving.loading import Loader
 from tournant.serving.shadows import Shadows
@@ -53,12 +54,12 @@ class Gateway:
         """Begin to flush the spool regularly."""
         self._flusher = asyncio.create_task(self._flush_regularly())
 
-    async def predict(self, deployment: str, body: bytes) -> bytes:
-        """Give the encoded answer to a request's body; raises a TournantError that says what is wrong."""
+    async def predict(self, deployment: str, body: bytes, headers: Headers = ()) -> bytes:
+        """Give the encoded answer to a request's body (and headers, which may name its entity); raises a TournantError that says what is wrong."""
         endpoint = self.fleet.endpoints.get(deployment)
         if endpoint is None:
             raise self._absent(deployment)
-        return self._encode(await self._answerer.answer(endpoint, endpoint.schema.read(body)))
+        return self._encode(await self._answerer.answer(endpoint, endpoint.schema.read(body), headers))
 
     def apply(self, table: RoutingTable) -> None:
         """Follow a new routing table."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tournant.domain.registry import Output, Signature
 from tournant.messages.routing import RevisionRoute
-from tournant.serving.failures import ModelFailed
+from tournant.serving.failures import DeadlinePassed, ModelFailed
 from tournant.serving.latency import RecentLatency
 from tournant.serving.outputs import Score, check_scores
 from tournant.serving.predictor import Predictor
@@ -72,4 +72,4 @@ class Held:
             async with asyncio.timeout(timeout_seconds):
                 return await self.predictor.predict(rows)
         except TimeoutError as exc:
-            raise ModelFailed(f"no answer within its deadline of {timeout_seconds * 1e3:.0f} ms") from exc
+            raise DeadlinePassed(f"no answer within its deadline of {timeout_seconds * 1e3:.0f} ms") from exc

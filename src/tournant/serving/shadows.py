@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tournant.serving.counters import Counters
 from tournant.serving.endpoint import Arm, Endpoint
+from tournant.serving.failures import DeadlinePassed
 from tournant.serving.held import Outcome
 from tournant.serving.outputs import headline
 from tournant.serving.schema import Values
@@ -116,11 +117,15 @@ class Shadows:
         score = scores = error = None
         if outcome.scores is None:
             error = str(outcome.error)
-            cell.failed(latency_ms, item.endpoint.slo_ms, fallback=False)
+            if isinstance(outcome.error, DeadlinePassed):
+                cell.late(latency_ms, fallback=False)
+            else:
+                cell.failed(latency_ms, item.endpoint.slo_ms, fallback=False)
         else:
             value = outcome.scores[index]
             score, scores = headline(value), value if isinstance(value, list) else None
-            cell.answered(score, latency_ms, item.endpoint.slo_ms)
+            cell.answered(latency_ms, item.endpoint.slo_ms)
+            cell.scored(score)
             cell.paired(score - item.answered)
         told = item.arm.told
         self._spool.append(

@@ -2,26 +2,37 @@
 
 import hashlib
 from collections import deque
+from typing import NamedTuple
 
+from tournant.domain.clusters import CLUSTERS
 from tournant.domain.deployment import WEIGHT_TOTAL
 
-__all__ = ["Breaker", "split_bucket"]
+__all__ = ["Breaker", "Place", "split_place"]
 
 _WINDOW = 20
 _ERRORS = 5
 _RETRY_EVERY = 20
 
 
-def split_bucket(rollout: str, entity: str) -> int:
-    """Give the entity's place in `[0, 10,000)`: it is on the canary while that is below the canary's weight.
+class Place(NamedTuple):
+    """Where an entity stands: on the canary while `bucket` is below its weight; counted with its `group`."""
 
-    The place depends on the rollout and the entity only, so raising a weight never moves an entity back.
+    bucket: int
+    group: int
 
-    >>> split_bucket("r1", "N14228"), split_bucket("r2", "N14228")
-    (6214, 7616)
+
+def split_place(candidate: str, entity: str) -> Place:
+    """Give the entity's place: a bucket in `[0, 10,000)`, and independently of it a group in `[0, 64)`.
+
+    It depends on the candidate revision and the entity only, so raising a weight never moves an entity back, every
+    rollout has other entities go first, and a replay splits the same way each time.
+
+    >>> split_place("fraud/2", "N14228"), split_place("fraud/3", "N14228")
+    (Place(bucket=8662, group=22), Place(bucket=5606, group=22))
     """
-    digest = hashlib.blake2b(f"{rollout}{entity}".encode(errors="surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % WEIGHT_TOTAL
+    digest = hashlib.blake2b(f"{candidate}\0{entity}".encode(errors="surrogatepass"), digest_size=8).digest()
+    number, bucket = divmod(int.from_bytes(digest, "big"), WEIGHT_TOTAL)
+    return Place(bucket, number % CLUSTERS)
 
 
 class Breaker:

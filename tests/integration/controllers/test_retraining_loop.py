@@ -191,7 +191,7 @@ def test_a_world_that_turned_round_is_learnt_and_rolled_out(shop: Shop) -> None:
     with shop.ctx.transactions.begin(write=False) as uow:
         challenger, run, rollout = (
             uow.get(ModelVersion, "shop@2"),
-            uow.get(Run, done.run),
+            uow.runs.get(done.run),
             uow.get(Rollout, done.rollout),
         )
     assert challenger and challenger.tags["gate"] == "passed"

@@ -30,6 +30,9 @@ y = X["c"].isin(list("acegi")).to_numpy() ^ (rng.random(4000) < 0.1)
 if kind == "number":
     model = LinearRegression().fit(X[["x"]].to_numpy(), 2 * X["x"] + 1)
     rows = [{"x": 0.5}, {"x": -1.5}]
+elif kind == "large":
+    model = LinearRegression().fit(X[["x"]], 250_000.0 + 70_000.0 * X["x"])
+    rows = json.loads(X[["x"]].head(200).to_json(orient="records"))
 else:
     ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     columns = ColumnTransformer([("c", ordinal, ["c"]), ("x", "passthrough", ["x"])])
@@ -115,6 +118,15 @@ def test_a_plain_regression_on_a_matrix_converts(converter, environments, enviro
     looked, conversion = inspect_and_convert(converter, environment, tmp_path, rows)
     assert looked.signature.output.kind == "number"
     assert conversion.status is ConversionStatus.SUCCESSFUL, conversion.reason
+
+
+def test_large_numbers_are_compared_relative_to_their_size(converter, environments, environment, tmp_path):
+    """House prices differ by cents in float32, far over an absolute tolerance; relative to their size they are the same."""
+    rows = train(environments, environment, "large", tmp_path)
+    _, conversion = inspect_and_convert(converter, environment, tmp_path, rows)
+    assert conversion.status is ConversionStatus.SUCCESSFUL, conversion.summary
+    assert conversion.relative
+    assert 0 < conversion.max_difference < 1e-6
 
 
 def test_a_model_of_another_environment_is_looked_into_there(converter, environments, tmp_path):

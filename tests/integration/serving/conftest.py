@@ -308,8 +308,9 @@ class RunningGateway:
             assert not self._thread.is_alive()
             self._thread = None
 
-    def call(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=body, method=method)
+    def call(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        request = urllib.request.Request(url, data=body, method=method, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, json.loads(answer.read())
@@ -317,8 +318,10 @@ class RunningGateway:
             with error:
                 return error.code, json.loads(error.read())
 
-    def predict(self, deployment: str = "flights", **body: Any) -> tuple[int, Any]:
-        return self.call("POST", f"/predict/{deployment}", json.dumps(body).encode())
+    def predict(
+        self, deployment: str = "flights", headers: dict[str, str] | None = None, **body: Any
+    ) -> tuple[int, Any]:
+        return self.call("POST", f"/predict/{deployment}", json.dumps(body).encode(), **(headers or {}))
 
     def health(self) -> int:
         return self.call("GET", "/health")[0]

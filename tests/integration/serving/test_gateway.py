@@ -175,6 +175,23 @@ def test_split_is_sticky_by_entity(control, gateway, converted, deployment):
     assert 90 <= len(chosen[1]) <= 150
 
 
+def test_split_is_sticky_by_a_header(control, gateway, converted, deployment):
+    """With `entity: header:X-User` a user stays on one side, and is counted with a group of users; without it chance decides."""
+    stable, canary = converted(1), converted(2)
+    control.route(
+        deployment(stable, canary, canary=canary.id, canary_weight=5_000, rollout="r", epoch=3, entity="header:X-User")
+    )
+    control.wait_applied()
+    ask = lambda **headers: gateway.predict(headers=headers, inputs={"plane": "N1", "x": 0.5})[1]["revision"]  # noqa: E731
+    sides = {f"u{number}": {ask(**{"X-User": f"u{number}"}) for _ in range(3)} for number in range(30)}
+    assert all(len(side) == 1 for side in sides.values())
+    assert set.union(*sides.values()) == {stable.id, canary.id}
+    assert {ask() for _ in range(40)} == {stable.id, canary.id}
+    control.barrier(1.0)
+    grouped = sum(counts[0] for delta in control.deltas for counts in delta.clusters.values())
+    assert grouped == sum(delta.requests for delta in control.deltas) == 130
+
+
 def test_says_what_is_wrong_with_a_request(control, gateway, converted, deployment):
     """Each bad request gets its status and a message that names the place."""
     control.route(deployment(converted(1)))

@@ -108,3 +108,26 @@ def test_live_loop_leaves_a_replay_alone(world):
     loop.tick_until_quiet(10)
     assert script.ticked.is_set()
     loop.stop()
+
+
+def test_a_stopped_loop_ticks_no_more_in_lockstep_either(world):
+    """Whoever waits for quiet is told, and nothing is started once `stop` has returned: no job is left behind."""
+    busy = Script(busy=10**9)
+    loop = ControlLoop(world.ctx, {"training": busy})
+    told = []
+
+    def settle():
+        try:
+            loop.tick_until_quiet(30)
+        except Unavailable as exc:
+            told.append(exc.message)
+
+    waiting = threading.Thread(target=settle)
+    waiting.start()
+    assert busy.ticked.wait(10)
+    loop.stop()
+    ticks = busy.ticks
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert busy.ticks == ticks
+    assert "stopping" in told[0]

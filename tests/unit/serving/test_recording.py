@@ -124,10 +124,17 @@ def test_counters_sum_by_hour_of_event_time():
     """Taking them leaves none behind."""
     counters, stream = Counters(), Stream("f", "f/1", "stable", "", 0)
     for time, latency_ms in ((10.0, 0.05), (3_599.0, 4.0), (3_600.0, 5_000.0)):
-        counters.cell(stream, time).answered(0.5, latency_ms, 100.0)
+        counters.cell(stream, time).answered(latency_ms, 100.0)
+        counters.cell(stream, time).scored(0.5)
     counters.cell(stream, 10.0).failed(2.0, 100.0, fallback=True)
     first, second = counters.take()
     assert (first.bucket, first.requests, first.errors, first.fallbacks, first.over_slo) == (0.0, 3, 1, 1, 0)
-    assert (first.latency[0], sum(first.latency), first.score_sum, first.score_squares) == (1, 3, 1.0, 0.5)
+    assert (first.latency[0], sum(first.latency), first.score_sum, first.score_squares, first.rows) == (
+        1,
+        3,
+        1.0,
+        0.5,
+        2,
+    )
     assert (second.bucket, second.requests, second.over_slo, second.latency[-1]) == (3_600.0, 1, 1, 1)
     assert counters.take() == ()

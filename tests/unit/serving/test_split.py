@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tournant.serving.split import Breaker, split_bucket
+from tournant.serving.split import Breaker, split_place
 
 WEIGHTS = st.integers(0, 10_000)
 
@@ -14,26 +14,26 @@ WEIGHTS = st.integers(0, 10_000)
 def test_raising_a_weight_never_moves_an_entity_back(rollout, entity, one, other):
     """Who is on the canary at a weight is on it at every higher one."""
     low, high = sorted((one, other))
-    place = split_bucket(rollout, entity)
+    place = split_place(rollout, entity).bucket
     assert not (place < low and not place < high)
 
 
 @given(st.text(), st.text())
 def test_everyone_is_on_the_canary_at_full_weight_and_nobody_at_none(rollout, entity):
     """The bucket lies in [0, 10,000)."""
-    assert 0 <= split_bucket(rollout, entity) < 10_000
+    assert 0 <= split_place(rollout, entity).bucket < 10_000
 
 
 def test_split_is_even():
     """Each tenth of the buckets gets about a tenth of the entities."""
-    counts = Counter(split_bucket("rollout", f"N{number}") // 1000 for number in range(20_000))
+    counts = Counter(split_place("rollout", f"N{number}").bucket // 1000 for number in range(20_000))
     assert all(1_800 < counts[tenth] < 2_200 for tenth in range(10))
 
 
 def test_rollouts_are_independent():
     """Those on one rollout's canary are spread anew by the next."""
-    first = [n for n in range(20_000) if split_bucket("a", str(n)) < 1_000]
-    again = sum(split_bucket("b", str(n)) < 1_000 for n in first)
+    first = [n for n in range(20_000) if split_place("a", str(n)).bucket < 1_000]
+    again = sum(split_place("b", str(n)).bucket < 1_000 for n in first)
     assert 0.07 < again / len(first) < 0.13
 
 

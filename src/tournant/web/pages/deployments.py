@@ -295,7 +295,8 @@ def _charts(
     units = units_of(profiles)
     roles = {deployment.stable: "stable", **dict.fromkeys(deployment.shadows, "shadow")}
     if focus:
-        roles |= {focus.stable: "stable", focus.revision: "canary"} if not focus.phase.final or decisions else {}
+        own = "shadow" if focus.phase is Phase.SHADOW else "canary"
+        roles |= {focus.stable: "stable", focus.revision: own} if not focus.phase.final or decisions else {}
     units = [u for u in units if u.revision in roles or _served(revisions.get(u.revision))]
     loss = loss_chart(units, roles, names, metric=metric, limit=None, flags=shown)
     latency = replace(latency_chart(deployment, rows, *span, names), flags=shown)
