@@ -83,6 +83,6 @@ class Context(CoreContext):
     environments: EnvironmentBuilder
     converter: ModelConverter
     keys: Keys
-    metrics: MetricSource
     notifiers: tuple[Notifier, ...]
+    metrics: MetricSource
     lockstep: Lockstep | None = None

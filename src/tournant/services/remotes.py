@@ -1,7 +1,7 @@
 """Remotes: other places for dataset versions, and moving versions there and back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tournant.domain.data import Dataset, DatasetVersion, Remote, Transfer
 from tournant.errors import Conflict, NotFound
@@ -139,7 +139,7 @@ def _register(ctx: DataContext, version: DatasetVersion, remote: Remote) -> None
             return
         if uow.get(Dataset, version.dataset, lock=True) is None:
             uow.add(Dataset(name=version.dataset, created_at=version.created_at))
-        uow.add(replace(version, source=version.source or f"remote {remote.name}"))
+        uow.add(version)
         summary = f"{version.id} pulled from {remote.name}: {version.files:,} files, {version.size_bytes:,} bytes"
         uow.record(ctx.event("dataset.version_pulled", f"dataset/{version.dataset}", summary, version=version.id))
 

@@ -41,6 +41,7 @@ def collect(
         objects.index.forget_objects([key for key in objects.index.digests() if key not in reach.live])
         for path in _dead_files(objects, loose, reach.live, since):
             path.unlink(missing_ok=True)
+        objects.index.let_go(before=since)
         _remove_empty(objects)
     _rewrite(objects)
     for left in objects.incoming.glob("*") if objects.incoming.is_dir() else ():

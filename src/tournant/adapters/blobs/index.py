@@ -222,9 +222,12 @@ class ObjectIndex:
         self.connection.execute("INSERT OR REPLACE INTO root VALUES (?, ?)", (key, time.time()))
 
     def held(self, *, since: float) -> list[bytes]:
-        """Give what was held since a time; what was held before is let go."""
-        self.connection.execute("DELETE FROM root WHERE at < ?", (since,))
-        return [key for (key,) in self.connection.execute("SELECT key FROM root")]
+        """Give what was held since a time."""
+        return [key for (key,) in self.connection.execute("SELECT key FROM root WHERE at >= ?", (since,))]
+
+    def let_go(self, *, before: float) -> None:
+        """Forget what was held before a time."""
+        self.connection.execute("DELETE FROM root WHERE at < ?", (before,))
 
     def set_partial(self, key: bytes, *, partial: bool) -> None:
         """Remember whether a tree is here in part, as somebody wanted it."""
