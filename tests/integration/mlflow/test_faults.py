@@ -25,7 +25,8 @@ def ask(server: Server, path: str, body: object = None, *, method: str = "POST")
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json.loads(answer.read() or b"{}")
     except urllib.error.HTTPError as exc:
-        return exc.code, json.loads(exc.read())
+        with exc:
+            return exc.code, json.loads(exc.read())
 
 
 @pytest.fixture
@@ -45,20 +46,19 @@ def test_what_was_acknowledged_outlives_a_kill(mortal: Server) -> None:
     enough = threading.Event()
 
     def write(run: str) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", mortal.port, timeout=10)
-        for batch in range(10_000):
-            metrics = [{"key": "m", "value": i, "timestamp": batch, "step": 20 * batch + i} for i in range(20)]
-            try:
-                connection.request(
-                    "POST", "/api/2.0/mlflow/runs/log-batch", json.dumps({"run_id": run, "metrics": metrics})
-                )
-                if connection.getresponse().read() != b"{}":
+        with closing(http.client.HTTPConnection("127.0.0.1", mortal.port, timeout=10)) as connection:
+            for batch in range(10_000):
+                metrics = [{"key": "m", "value": i, "timestamp": batch, "step": 20 * batch + i} for i in range(20)]
+                body = json.dumps({"run_id": run, "metrics": metrics})
+                try:
+                    connection.request("POST", "/api/2.0/mlflow/runs/log-batch", body)
+                    if connection.getresponse().read() != b"{}":
+                        return
+                except (OSError, http.client.HTTPException):
                     return
-            except (OSError, http.client.HTTPException):
-                return
-            acknowledged[run] = batch + 1
-            if sum(acknowledged.values()) > 200:
-                enough.set()
+                acknowledged[run] = batch + 1
+                if sum(acknowledged.values()) > 200:
+                    enough.set()
 
     writers = [threading.Thread(target=write, args=(run,)) for run in runs]
     for writer in writers:

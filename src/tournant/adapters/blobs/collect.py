@@ -94,6 +94,8 @@ def _rewrite(objects: Objects) -> None:
             for entry, stored in objects.read_entries(pack.name, objects.index.entries_of(pack.name)):
                 writer.add_stored(entry, stored)
     with objects.lock.alone():
-        objects.index.forget_packs([pack.name for pack in chosen])
-        for pack in chosen:
-            objects.packs.path(pack.name).unlink(missing_ok=True)
+        # A pack whose objects are all alive comes out under its own name again: it stays.
+        emptied = [pack.name for pack in chosen if pack.name not in writer.packs]
+        objects.index.forget_packs(emptied)
+        for name in emptied:
+            objects.packs.path(name).unlink(missing_ok=True)

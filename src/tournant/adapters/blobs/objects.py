@@ -141,6 +141,7 @@ class ObjectWriter:
         self._pack: PackWriter | None = None
         self._pending: set[bytes] = set()
         self.stored_bytes = 0
+        self.packs: set[str] = set()  # the names of those it has finished
 
     def missing(self, keys: Sequence[bytes]) -> set[bytes]:
         """Give those of `keys` that are neither in the store nor added."""
@@ -170,6 +171,7 @@ class ObjectWriter:
         pack, objects = self._pack, self._objects
         name = pack.finish()
         objects.adopt(pack.path, name, pack.entries)
+        self.packs.add(name)
         self.discard()
 
     def discard(self) -> None:
