@@ -231,6 +231,14 @@ class RemoteStore(Protocol):
         """Get a tree, or the part of it under a path, into the content store; NotFound if the remote lacks it."""
         ...
 
+    def tree(self, digest: str) -> Tree:
+        """Read a tree manifest that is there, without its files."""
+        ...
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open content for reading and seeking; only what is read comes."""
+        ...
+
     def objects(self, digests: Iterable[bytes]) -> Iterator[Any]:
         """Give those stored objects that are there, for repair."""
         ...
