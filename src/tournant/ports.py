@@ -24,6 +24,7 @@ from tournant.domain.notifications import Message
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.registry import Conversion, Scalar, Signature
 from tournant.domain.run_query import HistoryQuery, RunQuery
+from tournant.domain.tables import TableChanges
 from tournant.domain.tracking import Metric, Run
 
 if TYPE_CHECKING:  # numpy takes 100 ms, which a command that has nothing to do need not pay
@@ -53,6 +54,7 @@ __all__ = [
     "RemoteStore",
     "RunStore",
     "StoreKeeper",
+    "TableComparer",
     "Transactions",
     "UnitOfWork",
 ]
@@ -245,6 +247,18 @@ class RemoteStore(Protocol):
 
     def collect(self, *, dry_run: bool = False) -> Collection:
         """Remove what no version of any project reaches; pushes may be going on."""
+        ...
+
+
+class TableComparer(Protocol):
+    """Compares two versions of a table file."""
+
+    def compares(self, name: str) -> bool:
+        """Tell whether a file of this name is a table."""
+        ...
+
+    def compare(self, name: str, before: Path, after: Path) -> TableChanges:
+        """Say how a table changed; Invalid if a file cannot be read as what its name says."""
         ...
 
 

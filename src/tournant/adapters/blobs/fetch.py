@@ -9,11 +9,12 @@ from tournant.adapters.blobs.objects import Objects, read_file
 from tournant.adapters.blobs.pack import Entry, Kind, decode, read_entries
 from tournant.adapters.blobs.recipes import chunks_of, read_recipe
 from tournant.adapters.blobs.remote_objects import RemoteObjects, pack_object
-from tournant.errors import Damaged, NotFound
+from tournant.errors import Damaged, NotFound, Unavailable
 from tournant.ports import Progress
 
 __all__ = ["Fetcher"]
 
+_TRIES = 4
 _WHOLE = 0.5  # a pack of which so much is wanted is got whole
 
 
@@ -68,6 +69,16 @@ class Fetcher:
 
     def bring(self, keys: Sequence[bytes]) -> None:
         """Bring those of some objects that are not here; NotFound if the remote lacks one."""
+        for _ in range(_TRIES):
+            try:
+                return self._bring(keys)
+            except FileNotFoundError:  # a garbage collection there has moved them
+                self._remote.index.reconcile()
+        raise Unavailable(
+            f"{self._remote.bucket.url}: garbage collection there moves packs faster than they come. Try again"
+        )
+
+    def _bring(self, keys: Sequence[bytes]) -> None:
         missing = self._objects.index.missing(keys)
         if not missing:
             return

@@ -47,10 +47,17 @@ class _Either:
             self._remote.index.reconcile()
         wanted = [key for key in keys if key in absent]
         try:
-            there = {key: bytes(data) for key, data in zip(wanted, self._remote.load_many(wanted), strict=True)}
+            there = self._load_there(wanted)
+        except FileNotFoundError:  # a garbage collection there has moved them
+            self._remote.index.reconcile()
+            there = self._load_there(wanted)
+        return [there[key] if key in there else bytes(self._objects.load(key)) for key in keys]
+
+    def _load_there(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        try:
+            return {key: bytes(data) for key, data in zip(keys, self._remote.load_many(keys), strict=True)}
         except NotFound as exc:
             raise NotFound(f"{self._remote.bucket.url} has not all of the content: {exc.message}") from exc
-        return [there[key] if key in there else bytes(self._objects.load(key)) for key in keys]
 
 
 class _Ahead:
