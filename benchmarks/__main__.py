@@ -5,7 +5,7 @@ import importlib
 import json
 import sys
 
-AREAS = ("rollout", "serving", "tracking", "verify")
+AREAS = ("data", "rollout", "serving", "tracking", "verify")
 
 
 def main() -> int:

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PARTS = ("s3.port", "master.port", "volume.port", "filer.port")
-GRPC = ("master.port.grpc", "volume.port.grpc", "filer.port.grpc", "s3.port.grpc")
+OTHERS = ("master.port.grpc", "volume.port.grpc", "filer.port.grpc", "s3.port.grpc", "metricsPort")
 
 
 @contextmanager
 def s3_server(*buckets: str) -> Iterator[dict[str, str]]:
     """Run a server with some buckets; give the environment variables by which S3 clients find it."""
     folder = tempfile.mkdtemp(prefix="s3-")
-    ports = dict(zip((*PARTS, *GRPC), _free_ports(len(PARTS) + len(GRPC)), strict=True))
+    ports = dict(zip((*PARTS, *OTHERS), _free_ports(len(PARTS) + len(OTHERS)), strict=True))
     with (Path(folder) / "log").open("wb") as log:
         process = subprocess.Popen(
             [
@@ -44,6 +44,7 @@ def s3_server(*buckets: str) -> Iterator[dict[str, str]]:
                 "AWS_SECRET_ACCESS_KEY": "any",
                 "AWS_REGION": "us-east-1",
                 "AWS_ALLOW_HTTP": "true",
+                "S3_METRICS_URL": f"http://127.0.0.1:{ports['metricsPort']}/metrics",
             }
         finally:
             process.kill()  # its own ending takes half a minute

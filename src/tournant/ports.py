@@ -24,6 +24,7 @@ from tournant.domain.notifications import Message
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.registry import Conversion, Scalar, Signature
 from tournant.domain.run_query import HistoryQuery, RunQuery
+from tournant.domain.tables import TableChanges
 from tournant.domain.tracking import Metric, Run
 
 if TYPE_CHECKING:  # numpy takes 100 ms, which a command that has nothing to do need not pay
@@ -53,6 +54,7 @@ __all__ = [
     "RemoteStore",
     "RunStore",
     "StoreKeeper",
+    "TableComparer",
     "Transactions",
     "UnitOfWork",
 ]
@@ -231,12 +233,32 @@ class RemoteStore(Protocol):
         """Get a tree, or the part of it under a path, into the content store; NotFound if the remote lacks it."""
         ...
 
+    def tree(self, digest: str) -> Tree:
+        """Read a tree manifest that is there, without its files."""
+        ...
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open content for reading and seeking; only what is read comes."""
+        ...
+
     def objects(self, digests: Iterable[bytes]) -> Iterator[Any]:
         """Give those stored objects that are there, for repair."""
         ...
 
     def collect(self, *, dry_run: bool = False) -> Collection:
         """Remove what no version of any project reaches; pushes may be going on."""
+        ...
+
+
+class TableComparer(Protocol):
+    """Compares two versions of a table file."""
+
+    def compares(self, name: str) -> bool:
+        """Tell whether a file of this name is a table."""
+        ...
+
+    def compare(self, name: str, before: Path, after: Path) -> TableChanges:
+        """Say how a table changed; Invalid if a file cannot be read as what its name says."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from tournant.adapters.blobs.keeper import LocalKeeper
 from tournant.adapters.blobs.local import LocalBlobStore
+from tournant.adapters.tables import DuckDbTables
 from tournant.bootstrap.home import make_home
 from tournant.config import Settings
 from tournant.domain.data import Remote
@@ -44,6 +45,7 @@ def open_data_context(settings: Settings, *, actor: str = "system") -> DataConte
         actor=actor,
         keeper=LocalKeeper(store),
         open_remote=open_remote,
+        tables=DuckDbTables(),
     )
 
 

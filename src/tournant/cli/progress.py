@@ -4,9 +4,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from tournant.cli.options import bytes_text
-from tournant.ports import Progress
+
+if TYPE_CHECKING:
+    from tournant.ports import Progress
 
 __all__ = ["progress"]
 
@@ -14,7 +17,7 @@ _EVERY_SECONDS = 0.1
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Progress | None]:
+def progress(label: str) -> "Iterator[Progress | None]":
     """Give what to tell of files and bytes that are done, or None where nobody would see it."""
     if not sys.stderr.isatty():
         yield None

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "Agreement",
@@ -22,7 +22,7 @@ __all__ = [
     "judge",
 ]
 
-Predictions = npt.NDArray[Any]
+Predictions: TypeAlias = "npt.NDArray[Any]"
 _DURATIONS = ("seconds", "duration", "elapsed", "time", "ms", "minutes", "latency")
 
 
@@ -151,11 +151,14 @@ class Verification:
 def compare_predictions(recorded: Predictions, recreated: Predictions, *, relative: bool) -> float:
     """Give the largest difference of a prediction: 0.0 only if all are the same to the last bit, infinite where one lacks one.
 
+    >>> import numpy as np
     >>> compare_predictions(np.array([[1.0], [np.nan]]), np.array([[1.5], [np.nan]]), relative=False)
     0.5
     """
     if recorded.shape != recreated.shape:
         return math.inf
+    import numpy as np  # reading the records needs none of it
+
     apart = np.abs(recorded - recreated)
     apart[np.isnan(recorded) & np.isnan(recreated)] = 0.0
     apart[recorded == recreated] = 0.0  # two infinities of one sign

@@ -22,6 +22,7 @@ from tournant.ports import (
     PredictionLog,
     RemoteStore,
     StoreKeeper,
+    TableComparer,
     Transactions,
 )
 
@@ -72,6 +73,7 @@ class DataContext(CoreContext):
 
     keeper: StoreKeeper
     open_remote: Callable[[Remote], RemoteStore]
+    tables: TableComparer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from tournant.domain.data import Dataset, DatasetVersion, Remote, Transfer
 from tournant.errors import Conflict, NotFound
-from tournant.ports import Progress
+from tournant.ports import Progress, RemoteStore
 from tournant.services.context import DataContext
 from tournant.services.data import get_dataset_version, list_dataset_versions, list_datasets
 
 __all__ = [
     "add_remote",
     "fetch_version",
+    "find_remote_version",
     "get_remote",
     "list_remotes",
     "pull_datasets",
@@ -108,6 +109,12 @@ def fetch_version(
     moved = store.fetch(version.digest, under=under, progress=progress)
     _register(ctx, version, remote)
     return Pulled(versions=(version.id,), transfer=moved)
+
+
+def find_remote_version(store: RemoteStore, wanted: str) -> DatasetVersion | None:
+    """Find a version at a remote by id, or the newest by its dataset's name."""
+    found = [version for version in store.versions(wanted.partition("@")[0]) if wanted in (version.id, version.dataset)]
+    return found[-1] if found else None
 
 
 def _choose(there: list[DatasetVersion], wanted: Sequence[str], remote: Remote) -> list[DatasetVersion]:

@@ -12,7 +12,7 @@ from tournant.domain.deployment import Deployment, Revision
 from tournant.domain.environment import Environment, LockedRequirements
 from tournant.domain.logged_models import Artifact, LoggedModel
 from tournant.domain.predictions import Segment
-from tournant.domain.profile import ReferenceProfile
+from tournant.domain.profile_records import ReferenceProfile
 from tournant.domain.registry import ModelSignature, ModelVersion
 from tournant.domain.retraining import Retraining
 from tournant.domain.run_query import RunQuery, View

@@ -6,12 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tournant.domain.data import DatasetVersion, TreeChanges, Workspace, compare_trees
+from tournant.domain.tables import TableChanges
 from tournant.errors import NotFound
 from tournant.ports import Progress, StoreKeeper
 from tournant.services.context import DataContext
 from tournant.services.data import add_dataset_version, checkout_dataset_version, get_dataset_version
 
-__all__ = ["WorkspaceStatus", "add_workspace", "checkout_workspace", "compare_versions", "list_statuses"]
+__all__ = [
+    "WorkspaceStatus",
+    "add_workspace",
+    "checkout_workspace",
+    "compare_version_tables",
+    "compare_versions",
+    "list_statuses",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +68,16 @@ def compare_versions(ctx: DataContext, before: str, after: str) -> TreeChanges:
     """Say which files differ between two versions."""
     trees = [ctx.blobs.tree(get_dataset_version(ctx, version).digest) for version in (before, after)]
     return compare_trees(*trees)
+
+
+def compare_version_tables(ctx: DataContext, before: str, after: str) -> list[TableChanges]:
+    """Say how the tables (Parquet, CSV) that differ between two versions changed."""
+    old, new = (ctx.blobs.tree(get_dataset_version(ctx, version).digest) for version in (before, after))
+    return [
+        ctx.tables.compare(name, ctx.blobs.path(old.files[name].digest), ctx.blobs.path(new.files[name].digest))
+        for name in compare_trees(old, new).modified
+        if ctx.tables.compares(name)
+    ]
 
 
 def _status(keeper: StoreKeeper, workspace: Workspace) -> WorkspaceStatus:

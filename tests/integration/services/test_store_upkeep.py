@@ -3,12 +3,14 @@
 import time
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tournant.adapters.blobs.keeper import LocalKeeper
 from tournant.adapters.sql.schema import RECORDS
+from tournant.adapters.tables import DuckDbTables
 from tournant.domain.data import DatasetVersion, Remote
-from tournant.errors import Conflict, NotFound
+from tournant.errors import Conflict, Invalid, NotFound
 from tournant.ports import RemoteStore
 from tournant.services.context import Context, DataContext
 from tournant.services.data import (
@@ -19,7 +21,13 @@ from tournant.services.data import (
 )
 from tournant.services.remotes import add_remote, fetch_version, pull_datasets, push_datasets
 from tournant.services.store_upkeep import HOLDERS, check_store, collect_garbage, used_digests
-from tournant.services.workspaces import add_workspace, checkout_workspace, compare_versions, list_statuses
+from tournant.services.workspaces import (
+    add_workspace,
+    checkout_workspace,
+    compare_version_tables,
+    compare_versions,
+    list_statuses,
+)
 
 # Kinds of records that name no content. A new kind belongs here or into HOLDERS.
 NAME_NO_CONTENT = {
@@ -46,6 +54,7 @@ def data(context: Context) -> DataContext:
         actor="tester",
         keeper=LocalKeeper(context.blobs),  # type: ignore[arg-type]
         open_remote=open_remote,
+        tables=DuckDbTables(),
     )
 
 
@@ -103,6 +112,38 @@ def test_a_workspace_knows_which_version_it_is(data: DataContext, tmp_path: Path
     assert list_statuses(data.keeper, [folder])[0].workspace.version == "d@1"
     with pytest.raises(NotFound, match="never added"):
         list_statuses(data.keeper, [tmp_path / "elsewhere"])
+
+
+def test_a_diff_says_what_changed_in_tables(data: DataContext, tmp_path: Path) -> None:
+    """Rows, columns, types, and the columns whose values moved, in Parquet and CSV."""
+    folder = write(tmp_path / "in", notes="x")
+    steady = "case when i % 2 = 0 then 'a' else 'b' end as kind, timestamp '2024-01-01' + interval (i) hour as at"
+
+    def tables(rows: int, columns: str) -> None:
+        for suffix in ("parquet", "csv"):
+            duckdb.sql(f"copy (select {columns}, {steady} from range({rows}) t(i)) to '{folder}/t.{suffix}'")
+
+    tables(1000, "i % 100 as x, i::integer as n, i as gone, [i] as list")
+    add_dataset_version(data, "d", folder)
+    tables(
+        1200,
+        "case when i % 3 = 0 then null else i % 100 + 50 end as x, i::varchar || 'v' as n, 1 as fresh, [i] as list",
+    )
+    write(folder, notes="y")
+    add_dataset_version(data, "d", folder)
+    assert compare_versions(data, "d@1", "d@2").modified == ("notes", "t.csv", "t.parquet")
+    for changes in compare_version_tables(data, "d@1", "d@2"):
+        assert (changes.rows_before, changes.rows_after) == (1000, 1200)
+        assert (changes.columns_added, changes.columns_removed) == (("fresh",), ("gone",))
+        assert list(changes.types_changed) == ["n"]
+        assert changes.moved[0].column == "x"
+        assert changes.moved[0].psi > 1
+        assert changes.moved[0].missing_after == pytest.approx(1 / 3, abs=0.01)
+        assert next(change.psi for change in changes.moved if change.column == "kind") < 0.01
+    write(folder, **{"t.parquet": "no parquet"})
+    add_dataset_version(data, "d", folder)
+    with pytest.raises(Invalid, match=r"t\.parquet cannot be read as a table"):
+        compare_version_tables(data, "d@2", "d@3")
 
 
 def test_versions_travel_between_homes(data: DataContext, tmp_path: Path) -> None:

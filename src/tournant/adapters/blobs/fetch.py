@@ -4,15 +4,17 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tournant.adapters.blobs.files import temporary
 from tournant.adapters.blobs.manifests import FOLDER, read_root, walk_entries
+from tournant.adapters.blobs.manifests import Entry as TreeEntry
 from tournant.adapters.blobs.objects import Objects, read_file
 from tournant.adapters.blobs.pack import Entry, Kind, decode, read_entries
 from tournant.adapters.blobs.recipes import chunks_of, read_recipe
 from tournant.adapters.blobs.remote_objects import RemoteObjects, pack_object
-from tournant.errors import Damaged, NotFound
+from tournant.errors import Damaged, NotFound, Unavailable
 from tournant.ports import Progress
 
 __all__ = ["Fetcher"]
 
+_TRIES = 4
 _WHOLE = 0.5  # a pack of which so much is wanted is got whole
 
 
@@ -29,23 +31,28 @@ class Fetcher:
 
     def fetch_tree(self, key: bytes, under: str) -> None:
         """Bring a tree, or the part of it under a path; NotFound if it has no such path."""
+        inside = f"{under}/"
+        entries = [e for e in self.fetch_manifest(key) if not under or e.path == under or e.path.startswith(inside)]
+        if under and not entries:
+            raise NotFound(f"the tree {key.hex()[:12]}… has no file or folder {under!r}")
+        self.bring_contents([entry.key for entry in entries if not entry.flags & FOLDER])
+        if not under:
+            self._objects.index.set_partial(key, partial=False)
+
+    def fetch_manifest(self, key: bytes) -> list[TreeEntry]:
+        """Bring all of a tree's manifest (it is small, and makes the version known here) and give its entries."""
         index = self._objects.index
-        new = bool(index.missing((key,)))
+        if index.missing((key,)):
+            index.set_partial(key, partial=True)
         self.bring((key,))
-        root = read_root(self._objects.load(key), key.hex())
 
         def load(keys: Sequence[bytes]) -> Iterator[bytes | memoryview]:
             self.bring(keys)
             return self._objects.load_many(keys)
 
-        inside = f"{under}/"  # all manifests come: they are small, and make the version known here
-        entries = [e for e in walk_entries(root, load) if not under or e.path == under or e.path.startswith(inside)]
-        if under and not entries:
-            raise NotFound(f"the tree {key.hex()[:12]}… has no file or folder {under!r}")
-        self.bring_contents([entry.key for entry in entries if not entry.flags & FOLDER])
-        if new or not under:
-            index.set_partial(key, partial=bool(under))
+        entries = list(walk_entries(read_root(self._objects.load(key), key.hex()), load))
         index.hold(key)
+        return entries
 
     def bring_contents(self, keys: Sequence[bytes]) -> None:
         """Bring contents, with the chunks of those that are large."""
@@ -62,6 +69,16 @@ class Fetcher:
 
     def bring(self, keys: Sequence[bytes]) -> None:
         """Bring those of some objects that are not here; NotFound if the remote lacks one."""
+        for _ in range(_TRIES):
+            try:
+                return self._bring(keys)
+            except FileNotFoundError:  # a garbage collection there has moved them
+                self._remote.index.reconcile()
+        raise Unavailable(
+            f"{self._remote.bucket.url}: garbage collection there moves packs faster than they come. Try again"
+        )
+
+    def _bring(self, keys: Sequence[bytes]) -> None:
         missing = self._objects.index.missing(keys)
         if not missing:
             return

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import BinaryIO
 
 import msgspec
 
@@ -14,7 +15,8 @@ from tournant.adapters.blobs.pack import Entry
 from tournant.adapters.blobs.push import PENDING, Sender, send_trees
 from tournant.adapters.blobs.remote_collect import collect_remote
 from tournant.adapters.blobs.remote_objects import RemoteObjects
-from tournant.domain.data import Collection, DatasetVersion, Remote, Transfer
+from tournant.adapters.blobs.streaming import open_remote_content
+from tournant.domain.data import Collection, DatasetVersion, Remote, Transfer, Tree
 from tournant.errors import Conflict, Invalid
 from tournant.ports import Progress
 
@@ -100,6 +102,16 @@ class ObjectStoreRemote:
         with explained(f"cannot fetch into {self._store.objects.root}"):
             fetcher.fetch_tree(to_key(digest), under.strip("/"))
         return Transfer(objects=fetcher.objects, size_bytes=fetcher.size_bytes, requests=self.bucket.requests - before)
+
+    def tree(self, digest: str) -> Tree:
+        """Read a tree manifest that is there, without its files."""
+        fetcher = Fetcher(self._store.objects, self._there, None)
+        fetcher.fetch_manifest(to_key(digest))
+        return self._store.tree(digest)
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open content for reading; only the chunks that are read come."""
+        return open_remote_content(self._store.objects, self._there, to_key(digest))
 
     def objects(self, digests: Iterable[bytes]) -> Iterator[tuple[Entry, bytes]]:
         """Give those stored objects that are there."""

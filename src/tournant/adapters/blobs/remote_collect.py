@@ -31,6 +31,8 @@ def collect_remote(objects: Objects, remote: RemoteObjects, versions: str, *, dr
     remote.packs.with_condemned = True
     try:
         return _collect(objects, remote, versions, dry_run=dry_run)
+    except FileNotFoundError as exc:  # another collection was quicker
+        raise Unavailable(f"another garbage collection is at work at {remote.bucket.url}: try again after it") from exc
     finally:
         remote.packs.with_condemned = False
         remote.index.reconcile()
@@ -116,7 +118,4 @@ def _rescue(objects: Objects, remote: RemoteObjects, reach: Reach, condemned: li
         for entry in remote.index.entries_of(name):
             if entry.key in reach.live and entry.key not in staying:
                 alive[entry.key] = Place(name, entry)
-    try:
-        Sender(objects, remote, None).send_entries(remote.read_places(alive.values()))
-    except FileNotFoundError as exc:  # another collection was quicker
-        raise Unavailable(f"another garbage collection is at work at {remote.bucket.url}: try again after it") from exc
+    Sender(objects, remote, None).send_entries(remote.read_places(alive.values()))

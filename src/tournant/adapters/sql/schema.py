@@ -22,7 +22,7 @@ from tournant.domain.logged_models import Artifact, LoggedModel, ModelMetric
 from tournant.domain.machine import StepMachine
 from tournant.domain.notifications import NotificationCursor
 from tournant.domain.predictions import Label, Segment, Traffic
-from tournant.domain.profile import ReferenceProfile, WindowProfile
+from tournant.domain.profile_records import ReferenceProfile, WindowProfile
 from tournant.domain.registry import ModelAlias, ModelSignature, ModelVersion, RegisteredModel
 from tournant.domain.retraining import Retraining
 from tournant.domain.rollout import Observation, Rollout, RolloutDecision
