@@ -5,7 +5,7 @@ import importlib
 import json
 import sys
 
-AREAS = ("serving",)
+AREAS = ("data", "rollout", "serving", "tracking", "verify")
 
 
 def main() -> int:

@@ -32,3 +32,26 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def resident_bytes(root: int) -> int:
+    """Give the resident memory of a process tree, added up."""
+    return sum(_status(pid, "VmRSS") for pid in tree(root))
+
+
+def forget_peak(root: int) -> None:
+    """Begin to look for a process's peak of memory from now on."""
+    Path(f"/proc/{root}/clear_refs").write_text("5")
+
+
+def peak_bytes(root: int) -> int:
+    """Give the most memory that a process has held, ever or since its peak was forgotten."""
+    return _status(root, "VmHWM")
+
+
+def _status(pid: int, name: str) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name + ":")), 0)

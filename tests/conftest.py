@@ -11,23 +11,37 @@ import sys
 import tempfile
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import pytest
 import sqlalchemy as sa
 
 from tournant.adapters.blobs.local import LocalBlobStore
 from tournant.adapters.compute.local import LocalExecutor
+from tournant.adapters.environments.machine import read_machine
+from tournant.adapters.keys import HomeKeys
+from tournant.adapters.metrics import PrometheusSource
 from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
 from tournant.adapters.sql.migrate import upgrade
 from tournant.adapters.sql.transactions import SqlTransactions, create_engine
 from tournant.config import Settings
-from tournant.domain.alerts import Alert
+from tournant.conversion import OnnxConverter
 from tournant.domain.environment import Environment
+from tournant.domain.machine import Machine
+from tournant.domain.notifications import Message
 from tournant.domain.registry import Column, ColumnType, Conversion, ConversionStatus, Output, Signature
-from tournant.ports import BlobStore, ConversionRequest, Inspection, InspectionRequest
+from tournant.ports import (
+    BlobStore,
+    BuiltEnvironment,
+    ConversionRequest,
+    Inspection,
+    InspectionRequest,
+    PredictionRequest,
+)
 from tournant.services.context import Context
 
 START = 1_356_998_400.0  # 2013-01-01T00:00:00Z
@@ -65,9 +79,23 @@ class InstalledEnvironments:
         """Give the interpreter that runs the tests."""
         return {f"{sys.version_info.major}.{sys.version_info.minor}": Path(sys.executable)}
 
+    def built(self) -> dict[str, BuiltEnvironment]:
+        """Nothing is built."""
+        return {}
+
+    def remove(self, digest: str) -> None:
+        """There is nothing to take away."""
+
+    def machine(self, python: Path, environ: Mapping[str, str]) -> Machine:
+        """Ask the interpreter that runs the tests."""
+        return read_machine(python, environ)
+
 
 class ExampleConverter:
     """Tells a signature from the example alone, and converts nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
     def inspect(self, request: InspectionRequest) -> Inspection:
         """Type the columns by the example's first row; a probability if `predict` is `predict_proba`."""
@@ -88,16 +116,26 @@ class ExampleConverter:
         """Skip."""
         return Conversion(status=ConversionStatus.SKIPPED, reason="tests convert nothing")
 
+    def predict(self, requests: Sequence[PredictionRequest]) -> list[npt.NDArray[Any]]:
+        """Predict on the interpreter that runs the tests."""
+        return OnnxConverter(InstalledEnvironments(), self._settings).predict(requests)
+
 
 class KeptNotifications:
     """Keeps what it was told."""
 
-    def __init__(self) -> None:
-        self.told: list[tuple[Alert, bool]] = []
+    def __init__(self, name: str = "kept") -> None:
+        self.name = name
+        self.told: list[Message] = []
 
-    def notify(self, alert: Alert, *, opened: bool) -> None:
-        """Keep an alert."""
-        self.told.append((alert, opened))
+    @property
+    def kinds(self) -> list[str]:
+        """What kinds of events it was told of."""
+        return [message.event.kind for message in self.told]
+
+    def notify(self, message: Message) -> None:
+        """Keep a message."""
+        self.told.append(message)
 
 
 @pytest.fixture(scope="session")
@@ -218,8 +256,10 @@ def context(
         predictions=DuckDbPredictionLog(blobs),
         executor=LocalExecutor(settings.home / "jobs", settings),
         environments=InstalledEnvironments(),
-        converter=ExampleConverter(),
+        converter=ExampleConverter(settings),
+        keys=HomeKeys(settings.home / "keys"),
         notifiers=(notifications,),
+        metrics=PrometheusSource(),
         clock=clock,
         actor="tester",
     )

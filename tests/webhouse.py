@@ -27,7 +27,7 @@ from tournant.domain.registry import (
 )
 from tournant.domain.retraining import GateResult, Retraining, RetrainingPolicy, RetrainingState
 from tournant.domain.rollout import Gate, Observation, Phase, Rollout, RolloutDecision, RolloutStrategy, Verdict
-from tournant.domain.tracking import Experiment, Metric, Run, RunStatus, StepRun
+from tournant.domain.tracking import Metric, Run, RunStatus, StepRun
 from tournant.ports import Transactions
 
 DAY = 86_400.0
@@ -70,7 +70,12 @@ def furnish(transactions: Transactions) -> None:
     """Write the whole house."""
     with transactions.begin() as uow:
         for record in (*_shared(), *(r for plan in PLANS for r in _deployment(plan))):
-            uow.save(record)
+            if isinstance(record, Run):
+                uow.runs.add(record)
+            elif isinstance(record, Metric):
+                uow.runs.log(record.run, metrics=[record])
+            else:
+                uow.save(record)
         for record in (*_rollouts(), *_alerts(), *_retrainings(), *_events()):
             uow.save(record)
 
@@ -79,7 +84,6 @@ def _shared() -> list[object]:
     lock = "numpy==2.4.0 --hash=sha256:0\nscikit-learn==1.8.0 --hash=sha256:1\n"
     return [
         Environment(digest="e" * 64, python="3.11", lock=lock, created_at=START),
-        Experiment(name="default", created_at=START),
         GatewayState(id="g1", url="http://127.0.0.1:1", started_at=START, seen_at=NOW, routes_version=12, sequence=900),
     ]
 
@@ -90,7 +94,10 @@ def _deployment(plan: Plan) -> list[object]:
         slo_p99_ms=100.0,
         labels=LabelConfig(column="label", delay_seconds=DAY),
         rollout=RolloutStrategy(
-            canary_percents=(5.0, 25.0, 50.0), hold_seconds=DAY, minimum_labels=1500, automatic=plan.name != "churn"
+            canary_percents=(5.0, 25.0, 50.0),
+            hold_seconds=DAY,
+            minimum_labels=1500,
+            approval="steps" if plan.name == "churn" else "none",
         ),
         monitors=MonitorConfig(window=7),
         retraining=RetrainingPolicy(dataset=plan.name, triggers=("performance", "drift")) if plan.labels else None,
@@ -133,14 +140,13 @@ def _version(plan: Plan, n: int) -> list[object]:
     types = [ColumnType.STRING if c in ("merchant_country", "channel") else ColumnType.NUMBER for c in COLUMNS]
     run = Run(
         id=run_id,
-        experiment="default",
+        experiment="Default",
         name=f"{plan.name} train {n}" if n > 1 else f"{plan.name} {FORGED}",
         status=RunStatus.SUCCESSFUL,
         started_at=made - 300,
         ended_at=made,
         actor="ada",
         params={"max_iter": str(100 * n), "learning_rate": "0.05", "seed": "7"},
-        metrics={"log_loss": plan.level - 0.004 * n, "auroc": 0.8 + 0.01 * n, "rows": 40_000.0 * n},
         datasets=(dataset,),
         code="c" * 64,
         commit=f"{n}a7f3c9" * 5,
@@ -161,9 +167,12 @@ def _version(plan: Plan, n: int) -> list[object]:
         )
         for i, step in enumerate(("prepare", "train", "evaluate"))
     ]
-    curve = [
+    reached = {"log_loss": plan.level - 0.004 * n, "auroc": 0.8 + 0.01 * n, "rows": 40_000.0 * n}
+    curve = [Metric(run=run_id, key=key, step=0, time=made, value=value) for key, value in reached.items()]
+    curve += [
         Metric(run=run_id, key="loss", step=i, time=made, value=0.7 * math.exp(-i / 30) + plan.level)
         for i in range(100)
+        if n == 2
     ]
     return [
         Dataset(name=plan.name, created_at=START, path=f"data/{plan.name}.parquet"),
@@ -180,7 +189,7 @@ def _version(plan: Plan, n: int) -> list[object]:
         ),
         run,
         *steps,
-        *(curve if n == 2 else []),
+        *curve,
         RegisteredModel(name=plan.name, created_at=START),
         ModelVersion(
             id=f"{plan.name}@{n}",
@@ -208,7 +217,7 @@ def _version(plan: Plan, n: int) -> list[object]:
             code="c" * 64,
             commit=f"{n}a7f3c9" * 5,
             datasets=(dataset,),
-            metrics=run.metrics,
+            metrics=reached,
             actor="ada",
         ),
         ModelAlias(model=plan.name, alias="champion", version=2, moved_at=made),

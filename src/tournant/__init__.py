@@ -10,9 +10,10 @@ from tournant.config import VERSION
 
 if TYPE_CHECKING:
     from tournant.sdk.client import Client
+    from tournant.sdk.datasets import open_dataset
     from tournant.sdk.fluent import log_metric, log_metrics, log_param, log_params, start_run
 
-__all__ = ["Client", "__version__", "log_metric", "log_metrics", "log_param", "log_params", "start_run"]
+__all__ = ["Client", "__version__", "log_metric", "log_metrics", "log_param", "log_params", "open_dataset", "start_run"]
 __version__ = VERSION
 
 _HOMES = {
@@ -21,6 +22,7 @@ _HOMES = {
     "log_metrics": "tournant.sdk.fluent",
     "log_param": "tournant.sdk.fluent",
     "log_params": "tournant.sdk.fluent",
+    "open_dataset": "tournant.sdk.datasets",
     "start_run": "tournant.sdk.fluent",
 }
 

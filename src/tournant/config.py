@@ -1,6 +1,7 @@
 """Settings of a tournant process, and the only reader of the process environment."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ __all__ = ["VERSION", "Settings"]
 
 VERSION = "0.1.0"  # pyproject.toml reads it here
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_SECRETS = ("TOURNANT_TOKEN", "TOURNANT_WEBHOOKS", "TOURNANT_NOTIFY")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class Settings:
     database: str = ""  # empty: SQLite in home
     token: str = ""
     webhooks: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()  # apprise's addresses
     access_log: float = 0.0  # the share of requests written to a gateway's access log
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -44,8 +47,9 @@ class Settings:
             "home": environ.get("TOURNANT_HOME", ".tournant"),
             "database": environ.get("TOURNANT_DATABASE", ""),
             "token": environ.get("TOURNANT_TOKEN", ""),
+            "webhooks": _addresses(environ.get("TOURNANT_WEBHOOKS", "")),
+            "notify": _addresses(environ.get("TOURNANT_NOTIFY", "")),
             "access_log": _share(environ.get("TOURNANT_ACCESS_LOG", "")),
-            "webhooks": tuple(filter(None, environ.get("TOURNANT_WEBHOOKS", "").split(","))),
         }
         merged = {**defaults, **given}
         merged["home"] = Path(str(merged["home"])).expanduser().resolve()
@@ -66,11 +70,14 @@ class Settings:
         """The platform interpreter's `major.minor`."""
         return f"{sys.version_info.major}.{sys.version_info.minor}"
 
-    def child_environ(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Give the environment variables for a child process: ours, less what would leak tournant's own Python into it."""
-        dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "TOURNANT_TOKEN")
+    def child_environ(self, extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
+        """Give the environment variables for a child process: ours, less secrets and what would leak tournant's own Python.
+
+        `extra` goes on top; None in it takes a variable away.
+        """
+        dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", *_SECRETS)
         kept = {name: value for name, value in self.environ.items() if name not in dropped}
-        return {**kept, **(extra or {})}
+        return {name: value for name, value in {**kept, **(extra or {})}.items() if value is not None}
 
 
 def _share(given: str) -> float:
@@ -82,3 +89,8 @@ def _share(given: str) -> float:
     if not 0 <= share <= 1:
         raise Invalid(f"TOURNANT_ACCESS_LOG is {given!r}: expected a share of requests between 0 and 1")
     return share
+
+
+def _addresses(listed: str) -> tuple[str, ...]:
+    """Split addresses at commas and spaces; a comma inside one (`?to=a@example.org,b@example.org`) is its own."""
+    return tuple(filter(None, re.split(r"[,\s]+(?=[\w.+-]+://)", listed.strip(", "))))

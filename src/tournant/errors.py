@@ -5,13 +5,14 @@
     ├── NotFound       the thing named does not exist; says what does
     ├── Conflict       it exists already, or its state forbids the change
     ├── Denied         no token, or the wrong one
+    ├── Damaged        stored content is not what it was
     ├── Overloaded     a bound is reached; try again later
     └── Unavailable    something tournant needs does not answer
 
 Each message says what is wrong, which thing it is, and what to do next. HTTP status codes live in `tournant.web`.
 """
 
-__all__ = ["Conflict", "Denied", "Invalid", "NotFound", "Overloaded", "TournantError", "Unavailable"]
+__all__ = ["Conflict", "Damaged", "Denied", "Invalid", "NotFound", "Overloaded", "TournantError", "Unavailable"]
 
 
 class TournantError(Exception):
@@ -48,6 +49,12 @@ class Denied(TournantError):
     """No token, or the wrong one."""
 
     code = "denied"
+
+
+class Damaged(TournantError):
+    """Stored content is not what it was: a disk or a network has changed it."""
+
+    code = "damaged"
 
 
 class Overloaded(TournantError):

@@ -1,22 +1,38 @@
 """What tournant needs of the world, as Protocols; `adapters` implement them, `bootstrap` chooses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, TypeVar
 
-import numpy.typing as npt
-
-from tournant.domain.alerts import Alert
 from tournant.domain.control import Event
-from tournant.domain.data import Tree
+from tournant.domain.data import (
+    Collection,
+    DatasetVersion,
+    StoreCheck,
+    Transfer,
+    Tree,
+    TreeChanges,
+    TreeSummary,
+    Workspace,
+)
 from tournant.domain.environment import Environment
+from tournant.domain.machine import Machine
+from tournant.domain.notifications import Message
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.registry import Conversion, Scalar, Signature
+from tournant.domain.run_query import HistoryQuery, RunQuery
+from tournant.domain.tables import TableChanges
+from tournant.domain.tracking import Metric, Run
+
+if TYPE_CHECKING:  # numpy takes 100 ms, which a command that has nothing to do need not pay
+    import numpy.typing as npt
 
 __all__ = [
     "BlobStore",
+    "BuiltEnvironment",
     "Clock",
     "Columns",
     "ConversionRequest",
@@ -26,24 +42,40 @@ __all__ = [
     "InspectionRequest",
     "Job",
     "JobStatus",
+    "KeyKind",
+    "Keys",
     "Lockstep",
+    "MetricSource",
     "ModelConverter",
     "Notifier",
     "PredictionLog",
+    "PredictionRequest",
+    "Progress",
+    "RemoteStore",
+    "RunStore",
+    "StoreKeeper",
+    "TableComparer",
     "Transactions",
     "UnitOfWork",
 ]
 
 T = TypeVar("T")
-Columns = Mapping[str, npt.NDArray[Any]]  # equally long arrays by column name
+Columns: TypeAlias = "Mapping[str, npt.NDArray[Any]]"  # equally long arrays by column name
+Progress = Callable[[int, int], None]  # told how many more files and bytes are done
 
 
 class UnitOfWork(Protocol):
     """One metadata transaction over the frozen records of `domain`; leaving the `with` block commits, an exception rolls back.
 
     Keys are the record's primary key fields. Filters are `field=value` or `field__op=value` with op one of
-    lt, le, gt, ge, ne, in. `order` is a field name, with `-` before it for descending; several by comma.
+    lt, le, gt, ge, ne, in. `order` is a field name, with `-` before it for descending; several by comma. Runs, which are
+    many and record much, are read and written by `runs`.
     """
+
+    @property
+    def runs(self) -> "RunStore":
+        """The runs of this transaction."""
+        ...
 
     def get(self, kind: type[T], *key: object, lock: bool = False) -> T | None:
         """Read one record by primary key; with `lock`, other writers of it wait for this transaction."""
@@ -74,6 +106,48 @@ class UnitOfWork(Protocol):
         ...
 
 
+class RunStore(Protocol):
+    """Runs with their params, tags and metrics, in one transaction."""
+
+    def get(self, run_id: str, *, lock: bool = False) -> Run | None:
+        """Read one run; with `lock`, other writers of it wait for this transaction."""
+        ...
+
+    def find(self, query: RunQuery) -> list[Run]:
+        """Find runs in order."""
+        ...
+
+    def add(self, run: Run) -> Run:
+        """Insert a run with its params and tags; one without a name gets its number within the experiment for one."""
+        ...
+
+    def update(self, run: Run) -> None:
+        """Write a run's own fields, those of `Run` but for the experiment, the params, metrics and tags."""
+        ...
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        metrics: Sequence[Metric] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+    ) -> None:
+        """Add to a run; a tag of None is taken away. The same point again changes nothing.
+
+        NotFound without the run, Invalid when it is deleted, Conflict when a param has another value.
+        """
+        ...
+
+    def history(self, query: HistoryQuery) -> list[Metric]:
+        """Read points of a metric."""
+        ...
+
+    def delete_all(self, experiment: int, *, since: float | None, deleted_at: float | None) -> None:
+        """Mark an experiment's runs whose `deleted_at` is `since` with another: delete the active, restore the deleted."""
+        ...
+
+
 class Transactions(Protocol):
     """Opens units of work."""
 
@@ -101,16 +175,90 @@ class BlobStore(Protocol):
         """Tell whether the content is here."""
         ...
 
-    def put_tree(self, path: Path) -> tuple[str, Tree]:
-        """Store a folder (or one file) and give its tree digest."""
+    def put_tree(self, path: Path, *, progress: Progress | None = None) -> TreeSummary:
+        """Store a folder, or one file under its own name; `.tournantignore` files leave out what they name."""
         ...
 
     def tree(self, digest: str) -> Tree:
         """Read a tree manifest."""
         ...
 
-    def checkout(self, digest: str, target: Path) -> None:
+    def checkout(self, digest: str, target: Path, *, progress: Progress | None = None) -> None:
         """Write a tree to `target` (created; a single-file tree becomes that file if `target` has its name)."""
+        ...
+
+
+class StoreKeeper(Protocol):
+    """What datasets need of the content store on this machine beyond content: workspaces, upkeep."""
+
+    def record(self, workspace: Workspace) -> None:
+        """Remember which dataset version a path is."""
+        ...
+
+    def workspaces(self) -> list[Workspace]:
+        """Give the paths that are dataset versions."""
+        ...
+
+    def changes(self, workspace: Workspace) -> TreeChanges:
+        """Compare a path with the dataset version it was."""
+        ...
+
+    def collect(self, roots: Callable[[], Iterable[str]], *, grace_seconds: float, dry_run: bool = False) -> Collection:
+        """Remove what `roots` do not reach and nobody stored within `grace_seconds`; writers may be at work."""
+        ...
+
+    def check(
+        self,
+        roots: Mapping[str, str],
+        *,
+        repair_from: Iterable["RemoteStore"] | None = None,
+        progress: Progress | None = None,
+    ) -> StoreCheck:
+        """Read everything; `roots` (digest to a name for people) must be whole. With remotes, mend what is not."""
+        ...
+
+
+class RemoteStore(Protocol):
+    """Dataset versions at another place, shared by several projects."""
+
+    def versions(self, dataset: str = "") -> list[DatasetVersion]:
+        """Give the versions that our project has there (of one dataset, or all), by dataset and number."""
+        ...
+
+    def push(self, versions: Sequence[DatasetVersion], *, progress: Progress | None = None) -> Transfer:
+        """Send versions; Conflict when another content has a version's number there."""
+        ...
+
+    def fetch(self, digest: str, *, under: str = "", progress: Progress | None = None) -> Transfer:
+        """Get a tree, or the part of it under a path, into the content store; NotFound if the remote lacks it."""
+        ...
+
+    def tree(self, digest: str) -> Tree:
+        """Read a tree manifest that is there, without its files."""
+        ...
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open content for reading and seeking; only what is read comes."""
+        ...
+
+    def objects(self, digests: Iterable[bytes]) -> Iterator[Any]:
+        """Give those stored objects that are there, for repair."""
+        ...
+
+    def collect(self, *, dry_run: bool = False) -> Collection:
+        """Remove what no version of any project reaches; pushes may be going on."""
+        ...
+
+
+class TableComparer(Protocol):
+    """Compares two versions of a table file."""
+
+    def compares(self, name: str) -> bool:
+        """Tell whether a file of this name is a table."""
+        ...
+
+    def compare(self, name: str, before: Path, after: Path) -> TableChanges:
+        """Say how a table changed; Invalid if a file cannot be read as what its name says."""
         ...
 
 
@@ -163,13 +311,16 @@ class PredictionLog(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A command for an executor. `threads` bounds numeric libraries; `niceness` keeps training from starving serving."""
+    """A command for an executor. `threads` bounds numeric libraries; `niceness` keeps training from starving serving.
+
+    `env` are variables beside the executor's own; None takes one away.
+    """
 
     id: str
     command: Sequence[str] | str
     cwd: Path
     log: Path
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str | None] = field(default_factory=dict)
     threads: int = 1
     niceness: int = 0
 
@@ -202,6 +353,15 @@ class Executor(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltEnvironment:
+    """An environment on this machine: its interpreter, what it takes on the disk by itself, and when it was last asked for."""
+
+    python: Path
+    size_bytes: int
+    used_at: float
+
+
 class EnvironmentBuilder(Protocol):
     """Captures and rebuilds environments."""
 
@@ -215,6 +375,18 @@ class EnvironmentBuilder(Protocol):
 
     def interpreters(self) -> dict[str, Path]:
         """Give the CPython interpreters found, `major.minor` to path."""
+        ...
+
+    def built(self) -> dict[str, BuiltEnvironment]:
+        """Give the environments that are built here, by digest."""
+        ...
+
+    def remove(self, digest: str) -> None:
+        """Take a built environment away; it can be built again."""
+        ...
+
+    def machine(self, python: Path, environ: Mapping[str, str]) -> Machine:
+        """Tell what numbers are computed with under an interpreter and variables; what cannot be told is left out."""
         ...
 
 
@@ -258,6 +430,19 @@ class Inspection:
     example: tuple[dict[str, Scalar], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionRequest:
+    """A model folder and rows to predict; `environment` is None for the flavor `onnx`, which needs none."""
+
+    folder: Path
+    entry: str
+    flavor: str
+    predict: str
+    signature: Signature
+    rows: Sequence[Mapping[str, object]]
+    environment: Environment | None = None
+
+
 class ModelConverter(Protocol):
     """Looks into models, turns them into ONNX inside their own environment plus the converter, and compares both."""
 
@@ -269,12 +454,55 @@ class ModelConverter(Protocol):
         """Write `request.target` if the conversion passes parity; never raises for a model that does not convert."""
         ...
 
+    def predict(self, requests: Sequence[PredictionRequest]) -> "list[npt.NDArray[Any]]":
+        """Predict with original models in their own environments: for each one float a row, or one a row and class.
+
+        Invalid, with the reason, for a model that does not load or predict.
+        """
+        ...
+
+
+class KeyKind(StrEnum):
+    """What a key of the home signs."""
+
+    STATEMENTS = "statements"  # what tournant has found out: Ed25519
+    MODELS = "models"  # model files, in the OpenSSF format: ECDSA on P-256
+
+
+class Keys(Protocol):
+    """Signs with keys of the home, which are made when they are first used, and checks signatures. Public keys are PEM."""
+
+    def sign(self, kind: KeyKind, message: bytes, *, key: Path | None = None) -> bytes:
+        """Sign with the home's key of a kind, or with a private key in a PEM file; Invalid when that is none."""
+        ...
+
+    def public(self, kind: KeyKind, *, key: Path | None = None) -> bytes:
+        """Give the public half of the same key."""
+        ...
+
+    def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        """Tell whether a signature of a message holds; Invalid when `public` is no public key."""
+        ...
+
 
 class Notifier(Protocol):
-    """Tells people."""
+    """Tells people, in one way. Messages come at least once each, in order."""
 
-    def notify(self, alert: Alert, *, opened: bool) -> None:
-        """Deliver that an alert opened or closed; Unavailable when it cannot."""
+    @property
+    def name(self) -> str:
+        """What it is called: its own name among all, the same at each start, with no secret in it."""
+        ...
+
+    def notify(self, message: Message) -> None:
+        """Deliver a message; Unavailable with the reason when it cannot, and it will be asked again."""
+        ...
+
+
+class MetricSource(Protocol):
+    """Knows metrics that are measured elsewhere."""
+
+    def value(self, url: str, query: str) -> float | None:
+        """Give the value of an instant query now, None for no data; Unavailable with the reason when it gives no one number."""
         ...
 
 

@@ -172,7 +172,7 @@ def test_no_project_is_told_how_to_start_one(shared, tmp_path):
         ("models show tiny@9", ["no version 9", "the newest is 1"]),
         ("models show tiny@best", ["best", "tournant models alias"]),
         ("models alias tiny good 7", ["no version 7"]),
-        ("data show nothing", ["nothing", "tournant data list"]),
+        ("data log nothing", ["nothing", "tournant data list"]),
         ("rollouts show nothing", ["nothing", "tournant rollouts list"]),
         ("rollouts promote 01a20bfd31d14dbea7cb9b4fce927d01", ["01a20bfd", "tournant rollouts list"]),
         ("rollouts abort tiny", ["ended", "promoted"]),

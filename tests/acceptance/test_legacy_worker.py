@@ -101,7 +101,7 @@ def test_a_killed_worker_comes_back(shared, deployed, processes, wait):
     left = children_of(before["gateway_pids"][0])
     shared.cli("down").fine()
     wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left))
-    assert not processes(shared.home)
+    wait(lambda: not processes(shared.home))
 
 
 def children_of(pid: int) -> list[int]:

@@ -11,12 +11,14 @@ from tournant.domain.alerts import Alert, AlertKind, AlertState, Severity
 from tournant.domain.control import Event, Lease
 from tournant.domain.deployment import Deployment, DeploymentConfig
 from tournant.domain.retraining import GateResult, Retraining, RetrainingPolicy, RetrainingState
-from tournant.domain.tracking import Experiment, Metric, Run, RunStatus
+from tournant.domain.tracking import Experiment, RunStatus, StepRun
 from tournant.errors import Conflict, Invalid
 
 
-def run(number: int, **changes: object) -> Run:
-    made = Run(id=f"r{number}", experiment="x", name="n", status=RunStatus.RUNNING, started_at=float(number))
+def step(number: int, **changes: object) -> StepRun:
+    made = StepRun(
+        run=f"r{number}", step="s", position=0, status=RunStatus.RUNNING, cache_key="n", started_at=float(number)
+    )
     return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -24,14 +26,7 @@ def test_a_record_comes_back_as_it_was(transactions: SqlTransactions) -> None:
     """Text, numbers, enums, tuples, maps and nested records all survive."""
     policy = RetrainingPolicy(dataset="d", triggers=("performance", "drift"))
     records: list[object] = [
-        run(
-            1,
-            params={"a": "ü"},
-            metrics={"m": 0.1 + 0.2},
-            datasets=("d@1", "d@2"),
-            ended_at=None,
-            error="x\n\t'\"%:;--",
-        ),
+        step(1, outs={"a": "ü"}, started_at=0.1 + 0.2, ended_at=None, cached=True, log="x\n\t'\"%:;--"),
         Deployment(
             name="d", config=DeploymentConfig(entity="e", retraining=policy), created_at=1e9 / 3, shadows=("d/1",)
         ),
@@ -69,38 +64,38 @@ def test_a_record_comes_back_as_it_was(transactions: SqlTransactions) -> None:
 def test_what_is_absent_is_none(transactions: SqlTransactions) -> None:
     """Reading a key that nobody wrote gives None."""
     with transactions.begin(write=False) as uow:
-        assert uow.get(Run, "nobody") is None
+        assert uow.get(StepRun, "nobody", "s") is None
 
 
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
-        ({"id": "r2"}, ["r2"]),
+        ({"run": "r2"}, ["r2"]),
         ({"started_at__lt": 2.0}, ["r1"]),
         ({"started_at__le": 2.0}, ["r1", "r2"]),
         ({"started_at__gt": 2.0}, ["r3"]),
         ({"started_at__ge": 2.0}, ["r2", "r3"]),
-        ({"id__ne": "r2"}, ["r1", "r3"]),
-        ({"id__in": ["r1", "r3", "r9"]}, ["r1", "r3"]),
+        ({"run__ne": "r2"}, ["r1", "r3"]),
+        ({"run__in": ["r1", "r3", "r9"]}, ["r1", "r3"]),
         ({"status": RunStatus.FAILED}, ["r3"]),
         ({"status": RunStatus.RUNNING, "started_at__gt": 1.0}, ["r2"]),
-        ({"id__in": []}, []),
+        ({"run__in": []}, []),
     ],
 )
 def test_finds_by_filter(transactions: SqlTransactions, where: dict[str, object], expected: list[str]) -> None:
     """Each operator, alone and together."""
     with transactions.begin() as uow:
-        uow.add(run(1), run(2), run(3, status=RunStatus.FAILED))
-        assert [found.id for found in uow.find(Run, order="started_at", **where)] == expected
-        assert uow.count(Run, **where) == len(expected)
+        uow.add(step(1), step(2), step(3, status=RunStatus.FAILED))
+        assert [found.run for found in uow.find(StepRun, order="started_at", **where)] == expected
+        assert uow.count(StepRun, **where) == len(expected)
 
 
 def test_finds_in_order_up_to_a_limit(transactions: SqlTransactions) -> None:
     """Several fields order, each either way."""
     with transactions.begin() as uow:
-        uow.add(run(1, name="b"), run(2, name="a"), run(3, name="b"))
-        assert [found.id for found in uow.find(Run, order="name,-started_at")] == ["r2", "r3", "r1"]
-        assert [found.id for found in uow.find(Run, order="-started_at", limit=2)] == ["r3", "r2"]
+        uow.add(step(1, cache_key="b"), step(2, cache_key="a"), step(3, cache_key="b"))
+        assert [found.run for found in uow.find(StepRun, order="cache_key,-started_at")] == ["r2", "r3", "r1"]
+        assert [found.run for found in uow.find(StepRun, order="-started_at", limit=2)] == ["r3", "r2"]
 
 
 def test_a_field_may_be_called_kind(transactions: SqlTransactions) -> None:
@@ -115,56 +110,56 @@ def test_a_field_may_be_called_kind(transactions: SqlTransactions) -> None:
 def test_an_unknown_field_is_named(transactions: SqlTransactions) -> None:
     """A filter on a field that is not there says which are."""
     with pytest.raises(Invalid, match="has no field 'colour'"), transactions.begin(write=False) as uow:
-        uow.find(Run, colour="red")
+        uow.find(StepRun, colour="red")
 
 
 def test_adding_twice_is_a_conflict(transactions: SqlTransactions) -> None:
     """The second insert of a key is refused, and its transaction leaves nothing."""
     with transactions.begin() as uow:
-        uow.add(run(1))
-    with pytest.raises(Conflict, match="run r1 exists"), transactions.begin() as uow:
-        uow.add(run(2))
-        uow.add(run(1))
+        uow.add(step(1))
+    with pytest.raises(Conflict, match="step_run r1/s exists"), transactions.begin() as uow:
+        uow.add(step(2))
+        uow.add(step(1))
     with transactions.begin(write=False) as uow:
-        assert uow.count(Run) == 1
+        assert uow.count(StepRun) == 1
 
 
 def test_saving_replaces(transactions: SqlTransactions) -> None:
     """Save inserts what is new and replaces what is there."""
     with transactions.begin() as uow:
-        uow.add(run(1))
-        uow.save(run(1, name="new"), run(2))
-        assert [found.name for found in uow.find(Run, order="started_at")] == ["new", "n"]
+        uow.add(step(1))
+        uow.save(step(1, cache_key="new"), step(2))
+        assert [found.cache_key for found in uow.find(StepRun, order="started_at")] == ["new", "n"]
 
 
 def test_saves_many_at_once(transactions: SqlTransactions) -> None:
     """A batch larger than a statement's bound on parameters goes in whole."""
-    points = [Metric(run="r", key="loss", step=step, time=0.0, value=step / 7) for step in range(5_000)]
+    steps = [step(number, position=number) for number in range(5_000)]
     with transactions.begin() as uow:
-        uow.save(*points)
+        uow.save(*steps)
     with transactions.begin(write=False) as uow:
-        assert uow.find(Metric, run="r", order="step") == points
+        assert uow.find(StepRun, order="position") == steps
 
 
 def test_removes_what_matches_and_never_everything(transactions: SqlTransactions) -> None:
     """A removal needs a filter."""
     with transactions.begin() as uow:
-        uow.add(run(1), run(2))
-        assert uow.remove(Run, id="r1") == 1
-        with pytest.raises(Invalid, match="every run"):
-            uow.remove(Run)
-        assert uow.count(Run) == 1
+        uow.add(step(1), step(2))
+        assert uow.remove(StepRun, run="r1") == 1
+        with pytest.raises(Invalid, match="every step_run"):
+            uow.remove(StepRun)
+        assert uow.count(StepRun) == 1
 
 
 def test_an_exception_rolls_back(transactions: SqlTransactions) -> None:
     """Neither record nor event of a failed transaction stays."""
     event = Event(id="e", time=1.0, recorded_at=1.0, kind="a.b", subject="a/b", actor="", summary="")
     with pytest.raises(RuntimeError), transactions.begin() as uow:
-        uow.add(Experiment(name="x", created_at=1.0))
+        uow.add(Experiment(number=1, name="x", created_at=1.0, updated_at=1.0))
         uow.record(event)
         raise RuntimeError
     with transactions.begin(write=False) as uow:
-        assert (uow.count(Experiment), uow.count(Event)) == (0, 0)
+        assert (uow.count(Experiment, name="x"), uow.count(Event)) == (0, 0)
 
 
 def test_writers_of_a_locked_record_take_turns(transactions: SqlTransactions) -> None:

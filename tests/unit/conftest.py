@@ -248,7 +248,9 @@ def worlds(sqlite_template: Path, tmp_path: Path) -> Iterator[Callable[[], World
                 executor=unused,
                 environments=unused,
                 converter=unused,
+                keys=unused,
                 notifiers=(),
+                metrics=unused,
                 clock=clock,
                 actor="tester",
             )

@@ -40,6 +40,15 @@ class Deploy(msgspec.Struct, frozen=True, kw_only=True):
     force: bool = False
 
 
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a deploy would do: `rollout` is None where nothing would change; `steps` are the rollout's, in words."""
+
+    revision: Revision
+    rollout: Rollout | None
+    supersedes: str
+    steps: tuple[str, ...]
+
+
 class Rollback(msgspec.Struct, frozen=True, kw_only=True):
     """Which deployment to take back, to which revision (the one before, if none is named)."""
 
@@ -79,6 +88,12 @@ class SteerRollout(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     reason: str = ""
+
+
+class PromoteRollout(SteerRollout, frozen=True, kw_only=True):
+    """Which rollout to move on, and why; `force` makes it stable at once, whatever its gates and freezes say."""
+
+    force: bool = False
 
 
 class GivenLabel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,15 +137,17 @@ def get_deployment(ctx: Context, request: ByName) -> DeploymentDetails:
 
 def deploy(ctx: Context, request: Deploy) -> Revision:
     """Roll a model version out to a deployment, which is made if there is none."""
-    return deployments.deploy(
-        ctx,
-        request.name,
-        request.model_version,
-        config=request.config,
-        project=request.project,
-        reason=request.reason,
-        force=request.force,
-    )
+    return deployments.deploy(ctx, request.name, request.model_version, **_how(request))
+
+
+def plan_deploy(ctx: Context, request: Deploy) -> Plan:
+    """Tell what a deploy would do, and do nothing."""
+    plan = deployments.plan_deploy(ctx, request.name, request.model_version, **_how(request))
+    return Plan(revision=plan.revision, rollout=plan.rollout, supersedes=plan.supersedes, steps=plan.steps)
+
+
+def _how(request: Deploy) -> dict[str, Any]:
+    return {name: getattr(request, name) for name in ("config", "project", "reason", "force")}
 
 
 def roll_back(ctx: Context, request: Rollback) -> Deployment:
@@ -163,9 +180,9 @@ def get_rollout(ctx: Context, request: ById) -> RolloutDetails:
     return RolloutDetails(rollout=rollout, decisions=decisions)
 
 
-def promote_rollout(ctx: Context, request: SteerRollout) -> Rollout:
+def promote_rollout(ctx: Context, request: PromoteRollout) -> Rollout:
     """Move a rollout to its next step by hand."""
-    return rollouts.promote_rollout(ctx, request.id, reason=request.reason)
+    return rollouts.promote_rollout(ctx, request.id, reason=request.reason, force=request.force)
 
 
 def pause_rollout(ctx: Context, request: SteerRollout) -> Rollout:
@@ -218,6 +235,14 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         handler=deploy,
     ),
     Operation(
+        name="deployments.plan",
+        method="POST",
+        path="/deployments/{name}/plan",
+        request=Deploy,
+        response=Plan,
+        handler=plan_deploy,
+    ),
+    Operation(
         name="deployments.rollback",
         method="POST",
         path="/deployments/{name}/rollback",
@@ -249,6 +274,14 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         response=RolloutDetails,
         handler=get_rollout,
     ),
+    Operation(
+        name="rollouts.promote",
+        method="POST",
+        path="/rollouts/{id}/promote",
+        request=PromoteRollout,
+        response=Rollout,
+        handler=promote_rollout,
+    ),
     *(
         Operation(
             name=f"rollouts.{verb}",
@@ -258,12 +291,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             response=Rollout,
             handler=handler,
         )
-        for verb, handler in (
-            ("promote", promote_rollout),
-            ("pause", pause_rollout),
-            ("resume", resume_rollout),
-            ("abort", abort_rollout),
-        )
+        for verb, handler in (("pause", pause_rollout), ("resume", resume_rollout), ("abort", abort_rollout))
     ),
     Operation(
         name="labels.add", method="POST", path="/labels", request=AddLabels, response=LabelsAdded, handler=add_labels

@@ -6,10 +6,13 @@ import msgspec
 
 from tournant.api.operation import Empty, Operation
 from tournant.domain.data import Dataset, DatasetVersion
-from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
+from tournant.domain.registry import ModelAlias, ModelSignature, ModelVersion, RegisteredModel
+from tournant.domain.verification import Verification
 from tournant.services import registry
 from tournant.services.context import Context
 from tournant.services.lookup import get_record
+from tournant.services.signing import find_signature
+from tournant.services.verification import list_verifications
 
 __all__ = ["OPERATIONS"]
 
@@ -43,12 +46,20 @@ class GetVersion(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
+class ModelProofs(msgspec.Struct, frozen=True, kw_only=True):
+    """What proves a model version: its signature, and its verifications, newest first."""
+
+    signature: ModelSignature | None
+    verifications: list[Verification]
+
+
 class SetAlias(msgspec.Struct, frozen=True, kw_only=True):
     """Which alias shall name which version."""
 
     name: str
     alias: str
     version: int
+    reason: str = ""
 
 
 class GetDataset(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,9 +105,15 @@ def get_version(ctx: Context, request: GetVersion) -> ModelVersion:
     return registry.get_version(ctx, request.id)
 
 
+def get_proofs(ctx: Context, request: GetVersion) -> ModelProofs:
+    """Show a model version's signature and verifications."""
+    version = registry.get_version(ctx, request.id).id
+    return ModelProofs(signature=find_signature(ctx, version), verifications=list_verifications(ctx, version))
+
+
 def set_alias(ctx: Context, request: SetAlias) -> ModelAlias:
     """Let an alias name a version."""
-    return registry.set_alias(ctx, request.name, request.alias, request.version)
+    return registry.set_alias(ctx, request.name, request.alias, request.version, reason=request.reason)
 
 
 def list_datasets(ctx: Context, _request: Empty) -> list[Dataset]:
@@ -136,6 +153,14 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         request=GetVersion,
         response=ModelVersion,
         handler=get_version,
+    ),
+    Operation(
+        name="models.proofs",
+        method="GET",
+        path="/model-versions/{id}/proofs",
+        request=GetVersion,
+        response=ModelProofs,
+        handler=get_proofs,
     ),
     Operation(
         name="models.alias",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tournant.api import control, deployments, monitoring, registry, tracking
+from tournant.api import control, deployments, monitoring, notifications, registry, tracking
 from tournant.api.operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -13,4 +13,5 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *registry.OPERATIONS,
     *deployments.OPERATIONS,
     *monitoring.OPERATIONS,
+    *notifications.OPERATIONS,
 )

@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 
 from tournant.api.operation import Operation, Page
-from tournant.domain.tracking import Metric, Run, RunStatus, StepRun
+from tournant.domain.filters import parse_filter, parse_order
+from tournant.domain.run_query import HistoryQuery
+from tournant.domain.tracking import DEFAULT_EXPERIMENT, Metric, Run, RunStatus, StepRun
 from tournant.services import tracking
 from tournant.services.context import Context
-from tournant.services.lookup import find_newest, get_record
 
 __all__ = ["OPERATIONS"]
 
@@ -18,6 +19,8 @@ class ListRuns(Page, frozen=True, kw_only=True):
 
     experiment: str | None = None
     status: RunStatus | None = None
+    filter: str = ""
+    order: str = ""
 
 
 class GetRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +39,7 @@ class RunDetails(msgspec.Struct, frozen=True, kw_only=True):
 class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
     """A new run."""
 
-    experiment: str = "default"
+    experiment: str = DEFAULT_EXPERIMENT
     name: str = ""
     params: dict[str, str] = {}
     tags: dict[str, str] = {}
@@ -57,7 +60,7 @@ class LogToRun(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     metrics: list[LoggedMetric] = []
     params: dict[str, str] = {}
-    tags: dict[str, str] = {}
+    tags: dict[str, str | None] = {}
 
 
 class FinishRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,14 +79,21 @@ class GetMetric(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_runs(ctx: Context, request: ListRuns) -> list[Run]:
-    """List the newest runs."""
-    wanted = {"experiment": request.experiment, "status": request.status}
-    return find_newest(ctx, Run, time_field="started_at", limit=request.limit, before=request.before, **wanted)
+    """List runs that a filter finds (as in MLflow), the newest first unless ordered otherwise."""
+    return tracking.find_runs(
+        ctx,
+        experiment=request.experiment,
+        status=request.status,
+        limit=request.limit,
+        before=request.before,
+        condition=parse_filter(request.filter),
+        order=(parse_order(request.order),) if request.order else (),
+    )
 
 
 def get_run(ctx: Context, request: GetRun) -> RunDetails:
     """Show one run with its steps."""
-    run = get_record(ctx, Run, request.id, noun="run", hint="tournant runs list")
+    run = tracking.get_run(ctx, request.id)
     with ctx.transactions.begin(write=False) as uow:
         return RunDetails(run=run, steps=uow.find(StepRun, run=run.id, order="position"))
 
@@ -102,13 +112,8 @@ def log_to_run(ctx: Context, request: LogToRun) -> Run:
         Metric(run=request.id, key=m.key, step=m.step, value=m.value, time=now if m.time is None else m.time)
         for m in request.metrics
     ]
-    if metrics:
-        tracking.log_metrics(ctx, request.id, metrics)
-    if request.params:
-        tracking.log_params(ctx, request.id, request.params)
-    if request.tags:
-        tracking.set_tags(ctx, request.id, request.tags)
-    return get_record(ctx, Run, request.id, noun="run", hint="tournant runs list")
+    tracking.log(ctx, request.id, metrics=metrics, params=request.params, tags=request.tags)
+    return tracking.get_run(ctx, request.id)
 
 
 def finish_run(ctx: Context, request: FinishRun) -> Run:
@@ -116,10 +121,19 @@ def finish_run(ctx: Context, request: FinishRun) -> Run:
     return tracking.finish_run(ctx, request.id, status=request.status, error=request.error)
 
 
+def delete_run(ctx: Context, request: GetRun) -> Run:
+    """Delete a run; it can be restored."""
+    return tracking.delete_run(ctx, request.id)
+
+
+def restore_run(ctx: Context, request: GetRun) -> Run:
+    """Restore a deleted run."""
+    return tracking.restore_run(ctx, request.id)
+
+
 def get_metric(ctx: Context, request: GetMetric) -> list[Metric]:
     """Show a metric's whole history."""
-    with ctx.transactions.begin(write=False) as uow:
-        return uow.find(Metric, run=request.id, key=request.key, order="step")
+    return tracking.read_history(ctx, HistoryQuery(runs=(request.id,), key=request.key))
 
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
@@ -131,6 +145,10 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     ),
     Operation(
         name="runs.finish", method="POST", path="/runs/{id}/finish", request=FinishRun, response=Run, handler=finish_run
+    ),
+    Operation(name="runs.delete", method="DELETE", path="/runs/{id}", request=GetRun, response=Run, handler=delete_run),
+    Operation(
+        name="runs.restore", method="POST", path="/runs/{id}/restore", request=GetRun, response=Run, handler=restore_run
     ),
     Operation(
         name="runs.metric",

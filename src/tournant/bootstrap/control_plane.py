@@ -1,6 +1,7 @@
 """The control plane's composition root: the only place that chooses its adapters."""
 
 import argparse
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from tournant.config import Settings
 from tournant.controllers.lockstep import LockstepReplay
 from tournant.controllers.loop import ControlLoop
 from tournant.controllers.monitor import MonitorController
+from tournant.controllers.notification import NotificationController
 from tournant.controllers.retraining import RetrainingController
 from tournant.controllers.rollout import RolloutController
 from tournant.services.context import Context
@@ -27,18 +29,22 @@ from tournant.web.pages import dashboard
 
 __all__ = ["run_control_plane"]
 
+STOP_SECONDS = 1.0  # for a message under way
+
 
 def run_control_plane(settings: Settings) -> None:
     """Serve the API and the dashboard, and run the controllers, until SIGTERM."""
     settings = ensure_token(settings)
     changes = Changes()
     ctx = open_context(settings)
+    notification = NotificationController(ctx)
     loop = ControlLoop(
         ctx,
         {
             "rollout": RolloutController(ctx),
             "monitor": MonitorController(ctx),
             "retraining": RetrainingController(ctx),
+            "notification": notification,
         },
         on_change=changes.poke,
     )
@@ -52,10 +58,13 @@ def run_control_plane(settings: Settings) -> None:
             yield
         finally:
             loop.stop()
+            notification.stop(STOP_SECONDS)
             for retraining in find_active(ctx):  # its job would outlive us; the next start takes it up again
                 if retraining.job:
                     ctx.executor.stop(retraining.job)
 
+    gc.freeze()  # what is loaded stays; and a large answer is many small objects, none of them garbage yet
+    gc.set_threshold(50_000, 20, 20)
     app = create_app(ctx, changes, pages=dashboard(ctx), lifespan=controllers)
     config = uvicorn.Config(
         app,

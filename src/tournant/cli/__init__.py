@@ -14,20 +14,31 @@ __all__ = ["main"]
 COMMANDS = {
     "init": ("project", "Start a project in a folder"),
     "run": ("project", "Run the project's pipeline and register its model"),
+    "sweep": ("sweep", "Run the project with many params, and say which are best"),
+    "dag": ("comparing", "Draw the project's steps"),
+    "params": ("comparing", "Compare params of runs"),
+    "metrics": ("comparing", "Compare metrics of runs"),
+    "plots": ("comparing", "Draw plots of runs over each other"),
+    "verify": ("verify", "Recreate a model version, and say whether it is the same"),
+    "export-bundle": ("bundles", "Write all that verifies a version elsewhere into one archive"),
+    "import-bundle": ("bundles", "Take a version from such an archive"),
     "up": ("server", "Run tournant here, in the foreground"),
     "down": ("server", "Stop the tournant that runs on this home"),
     "status": ("server", "Show how everything is"),
     "deploy": ("deploy", "Roll out a model version, a model file, or the project's newest model"),
     "predict": ("predict", "Predict, one request or a whole file"),
     "labels": ("labels", "Say what really happened"),
-    "data": ("registry", "Datasets and their versions"),
-    "models": ("registry", "Registered models, versions and aliases"),
+    "environments": ("environments", "Locked environments, built where they are needed"),
+    "data": ("datasets", "Datasets and their versions"),
+    "remotes": ("remotes", "Other places for dataset versions: folders, S3, GCS, Azure"),
+    "models": ("proofs", "Registered models, versions, aliases and signatures"),
     "runs": ("runs", "Tracked runs"),
     "deployments": ("deployments", "Deployments, revisions, rollback, shadows"),
     "rollouts": ("rollouts", "Rollouts: gates, decisions, promote, pause, abort"),
     "monitors": ("monitoring", "What is watched, and what was seen"),
     "alerts": ("monitoring", "What monitors found"),
     "retrainings": ("monitoring", "Renewals of models"),
+    "notify": ("notify", "How people are told: e-mail, Slack, webhooks and the log"),
     "events": ("monitoring", "Who did what, when and why"),
     "demo": ("demo", "The whole loop on a year of real flights"),
 }
@@ -45,7 +56,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"tournant.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -63,9 +74,10 @@ def tournant() -> None:
 def main() -> None:
     """Run the command line: exit 0 fine, 1 the answer is bad, 2 called wrong."""
     try:
-        tournant(prog_name="tournant", standalone_mode=False)
-    except click.exceptions.Exit as exc:
-        sys.exit(exc.exit_code)
+        code = tournant(
+            prog_name="tournant", standalone_mode=False
+        )  # of a command that raised Exit, click returns the code
+        sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as exc:
         exc.show()
         sys.exit(2)

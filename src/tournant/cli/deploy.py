@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,6 +33,7 @@ MODEL_FILES = (".pkl", ".pickle", ".joblib", ".onnx")
 )
 @click.option("--reason", default="", help="Kept with the revision.")
 @click.option("--force", is_flag=True, help="Try a version again that was rejected before.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen, and do nothing.")
 @click.option("--wait", is_flag=True, help="Wait for the rollout's outcome; exit 1 unless it is promoted.")
 @click.option("--timeout", default=300.0, show_default=True, help="How many seconds --wait waits.")
 @client_options
@@ -44,25 +46,32 @@ def deploy(
     example: Path | None,
     reason: str,
     force: bool,
+    dry_run: bool,
     wait: bool,
     timeout: float,
 ) -> None:
     """Roll out WHAT: a model version, a model file, or by default the project's newest model.
 
     A version is flights@2 or flights@champion; a file model.pkl or model.onnx; a project's deployment settings are those of its
-    tournant.yaml.
+    tournant.yaml. A model logged with MLflow is models:/flights@champion, models:/flights/2, runs:/RUN/model, or its folder.
     """
     if wait and isinstance(client.transport, EmbeddedTransport):
         raise Unavailable(
             "nothing runs here that could roll a version out, so there is nothing to wait for. Start it: tournant up"
         )
-    if what and what.lower().endswith(MODEL_FILES):
+    logged = what is not None and (what.startswith(("models:/", "runs:/")) or (Path(what) / "MLmodel").is_file())
+    bare = what is not None and what.lower().endswith(MODEL_FILES)
+    if dry_run and (logged or bare):
+        raise Invalid(f"{what} has to be registered before its rollout can be planned: --dry-run takes a model version")
+    if what and logged:
+        revisions = [_deploy_mlflow(client, what, name, reason, force=force)]
+    elif what and bare:
         revisions = [_deploy_file(client, Path(what), name, requirements, example, reason)]
     elif (project / "tournant.yaml").exists():
-        revisions = _deploy_project(client, project, what, name, reason, force=force)
+        revisions = _deploy_project(client, project, what, name, reason, force=force, dry_run=dry_run)
     elif what:
-        deployment = name or what.partition("@")[0]
-        revisions = [client.deployments.deploy(name=deployment, model_version=what, reason=reason, force=force)]
+        asked = {"name": name or what.partition("@")[0], "model_version": what, "reason": reason, "force": force}
+        revisions = _ask(client, [asked], dry_run=dry_run)
     else:
         raise Invalid(
             f"there is no tournant.yaml in {project.resolve()}: name a model version or file, or start a project: tournant init"
@@ -89,8 +98,23 @@ def _deploy_file(
     return revision
 
 
+def _deploy_mlflow(client: Client, what: str, name: str | None, reason: str, *, force: bool) -> Revision:
+    from tournant.bootstrap.house import open_context
+    from tournant.config import Settings
+    from tournant.services.mlflow_models import prepare_mlflow_model
+
+    ctx = open_context(Settings.load(home=click.get_current_context().params.get("home")), actor=local_actor())
+    say(f"preparing {what}: its environment, a look inside, and the conversion")
+    version = prepare_mlflow_model(ctx, what, name=name or "")
+    say(f"{version.id}: conversion {version.conversion.status.value} {version.conversion.reason}")
+    revision: Revision = client.deployments.deploy(
+        name=name or version.model, model_version=version.id, reason=reason, force=force
+    )
+    return revision
+
+
 def _deploy_project(
-    client: Client, folder: Path, what: str | None, name: str | None, reason: str, *, force: bool
+    client: Client, folder: Path, what: str | None, name: str | None, reason: str, *, force: bool, dry_run: bool
 ) -> list[Revision]:
     from tournant.services.projects import load_project
 
@@ -103,13 +127,37 @@ def _deploy_project(
         raise Invalid(f"{folder / 'tournant.yaml'} names no model: add a section 'model', or say which version")
     version = what or client.models.get(name=project.model.name).versions[0].id  # type: ignore[union-attr]
     code = client.models.version(id=version).code
-    return [
-        client.deployments.deploy(
-            name=deployment, model_version=version, config=config, project=code, reason=reason, force=force
-        )
+    asked = [
+        {
+            "name": deployment,
+            "model_version": version,
+            "config": config,
+            "project": code,
+            "reason": reason,
+            "force": force,
+        }
         for deployment, config in project.deployments.items()
         if name in (None, deployment)
     ]
+    return _ask(client, asked, dry_run=dry_run)
+
+
+def _ask(client: Client, asked: list[dict[str, Any]], *, dry_run: bool) -> list[Revision]:
+    if not dry_run:
+        return [client.deployments.deploy(**deploy) for deploy in asked]
+    for deploy in asked:
+        plan = client.deployments.plan(**deploy)
+        if plan.rollout is None:
+            click.echo(
+                f"{deploy['name']}: nothing to do, {plan.revision.id} serves {plan.revision.model_version} already"
+            )
+            continue
+        against = f" against {plan.rollout.stable}" if plan.rollout.stable else ""
+        supersedes = f", superseding {plan.supersedes}" if plan.supersedes else ""
+        click.echo(f"would roll {plan.revision.model_version} out as {plan.revision.id}{against}{supersedes}:")
+        for step in plan.steps:
+            click.echo(f"  {step}")
+    return []
 
 
 def _wait(client: Client, revisions: list[Revision], deadline: float) -> None:

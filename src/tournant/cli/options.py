@@ -7,21 +7,33 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
-import msgspec
 
-from tournant.sdk.client import Client
-
-__all__ = ["as_json", "client_options", "local_actor", "long", "number", "print_json", "print_table", "say", "when"]
+__all__ = [
+    "as_json",
+    "bytes_text",
+    "client_options",
+    "home_option",
+    "local_actor",
+    "long",
+    "number",
+    "print_json",
+    "print_table",
+    "say",
+    "when",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+home_option = click.option("--home", envvar="TOURNANT_HOME", help="The home folder.  [default: ./.tournant]")
 
 
 def client_options(command: Command) -> Command:
     """Give a command `client`: by --url, or whatever runs on --home, or --home itself."""
 
     def call(*args: Any, url: str | None, home: str | None, token: str | None, **kwargs: Any) -> Any:
+        from tournant.sdk.client import Client  # operations and all they need
+
         with Client(url, home=home, token=token, actor=local_actor()) as client:
             return command(*args, client=client, **kwargs)
 
@@ -29,7 +41,7 @@ def client_options(command: Command) -> Command:
     call.__doc__ = command.__doc__
     call.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     call = click.option("--token", envvar="TOURNANT_TOKEN", help="The server's token, if it wants one.")(call)
-    call = click.option("--home", envvar="TOURNANT_HOME", help="The home folder.  [default: ./.tournant]")(call)
+    call = home_option(call)
     return click.option("--url", envvar="TOURNANT_URL", help="A running server's address.")(call)  # type: ignore[return-value]
 
 
@@ -43,6 +55,8 @@ def local_actor() -> str:
 
 def print_json(value: object) -> None:
     """Print JSON to stdout."""
+    import msgspec
+
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
@@ -81,6 +95,16 @@ def long(started: float, ended: float | None) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 86_400:.1f} d"
+
+
+def bytes_text(size: int) -> str:
+    """Write a size as people read it."""
+    amount = float(size)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            break
+        amount /= 1000
+    return f"{size:,} bytes" if unit == "bytes" else f"{amount:.3g} {unit}"
 
 
 def number(value: float | None) -> str:

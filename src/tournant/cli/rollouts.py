@@ -1,10 +1,13 @@
 """`tournant rollouts`."""
 
+from pathlib import Path
+
 import click
 
-from tournant.cli.options import as_json, client_options, long, number, print_json, print_table, when
+from tournant.cli.options import as_json, client_options, long, number, print_json, print_table, say, when
+from tournant.domain.deployment import DeploymentConfig
 from tournant.domain.rollout import Gate
-from tournant.errors import NotFound
+from tournant.errors import Invalid, NotFound
 from tournant.sdk.client import Client
 
 
@@ -46,6 +49,8 @@ def show_rollout(client: Client, rollout: str, gates: bool, as_json: bool) -> No
         return print_json(details)
     found = details.rollout
     click.echo(f"{found.revision}  {found.phase.value}  {found.reason}")
+    if found.restored_seconds is not None:
+        click.echo(f"  every gateway followed {found.restored_seconds:.2f} s after the verdict")
     print_table(
         ("GATE", "STABLE", "CANDIDATE", "DIFFERENCE", "INTERVAL", "LIMIT", "SAMPLES", "VERDICT"),
         [_gate(gate) for gate in found.gates],
@@ -67,13 +72,101 @@ def _gate(gate: Gate) -> tuple[object, ...]:
     return (gate.name, *values, interval, number(gate.limit), samples, gate.verdict.value)
 
 
+@rollouts.command("simulate")
+@click.argument("deployment")
+@click.option(
+    "--project",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Take the settings from this project's tournant.yaml, which need not be deployed.",
+)
+@click.option("--requests-per-day", type=float, help="How many there will be.  [default: as in the last seven days]")
+@click.option("--entities", default=0, show_default=True, help="With a split by entity: how many there are.")
+@click.option("--labelled", default=1.0, show_default=True, help="The share of requests that get a label.")
+@click.option("--runs", default=40, show_default=True, help="How many rollouts of each version.")
+@click.option("--seed", default=0, show_default=True)
+@as_json
+@client_options
+def simulate_rollouts(
+    client: Client,
+    deployment: str,
+    project: Path | None,
+    requests_per_day: float | None,
+    entities: int,
+    labelled: float,
+    runs: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Roll synthetic good, bad and borderline versions out under a deployment's settings.
+
+    Nothing is deployed: the versions, their traffic and their labels are dice, judged as real ones are. Tells how each ends,
+    and how many requests and labels, and how much time, that takes.
+    """
+    from tournant.services.simulations import simulate_versions
+
+    config = _settings_of(client, deployment, project)
+    daily = requests_per_day or _daily_requests(client, deployment)
+    simulated = simulate_versions(
+        config,
+        requests_per_second=daily / 86_400.0,
+        entities=entities,
+        labelled=labelled,
+        runs=runs,
+        seed=seed,
+        on_progress=say,
+    )
+    if as_json:
+        return print_json(simulated)
+    rows = [
+        (
+            v.name,
+            f"{100 * v.promoted / v.runs:.0f} %",
+            f"{100 * v.failed / v.runs:.0f} %",
+            f"{100 * v.inconclusive / v.runs:.0f} %",
+            f"{v.requests:,.0f}",
+            f"{v.labels:,.0f}",
+            long(0.0, v.seconds),
+            ", ".join(f"{gate} {count}" for gate, count in v.gates.items()),
+        )
+        for v in simulated
+    ]
+    columns = ("A VERSION THAT …", "PROMOTED", "FAILED", "UNDECIDED", "REQUESTS", "LABELS", "TOOK", "STOPPED BY")
+    say(
+        f"at {daily:,.0f} requests a day; medians of {runs} rollouts each; requests are the candidate's, copies included"
+    )
+    return print_table(columns, rows, empty="no versions")
+
+
+def _settings_of(client: Client, deployment: str, project: Path | None) -> DeploymentConfig:
+    if project is None:
+        config: DeploymentConfig = client.deployments.get(name=deployment).deployment.config
+        return config
+    from tournant.services.projects import load_project
+
+    known = load_project(project, provided=(deployment,)).deployments
+    if deployment not in known:
+        raise NotFound(f"{project / 'tournant.yaml'} names no deployment {deployment!r} (it has: {', '.join(known)})")
+    return known[deployment]
+
+
+def _daily_requests(client: Client, deployment: str) -> float:
+    profiles = client.monitors.get(deployment=deployment, units=7).profiles
+    rows = sum(profile.rows for profile in profiles if profile.revision == profiles[-1].revision)
+    if not rows:
+        raise Invalid(
+            f"nothing was counted of {deployment!r} yet: say how many requests there will be: --requests-per-day"
+        )
+    return float(rows / len({profile.unit_start for profile in profiles}))
+
+
 @rollouts.command("promote")
 @click.argument("rollout")
 @click.option("--reason", default="", help="Kept with the decision.")
+@click.option("--force", is_flag=True, help="Make it stable at once: without its sample, against a gate, in a freeze.")
 @client_options
-def promote_rollout(client: Client, rollout: str, reason: str) -> None:
-    """Move a rollout to its next step now."""
-    _steer(client, "promote", rollout, reason)
+def promote_rollout(client: Client, rollout: str, reason: str, force: bool) -> None:
+    """Move a rollout to its next step now: the approval it waits for, or the end of its hold."""
+    _steer(client, "promote", rollout, reason, force=force)
 
 
 @rollouts.command("pause")
@@ -103,8 +196,8 @@ def abort_rollout(client: Client, rollout: str, reason: str) -> None:
     _steer(client, "abort", rollout, reason)
 
 
-def _steer(client: Client, verb: str, rollout: str, reason: str) -> None:
-    steered = client.call(f"rollouts.{verb}", id=_rollout_id(client, rollout), reason=reason)
+def _steer(client: Client, verb: str, rollout: str, reason: str, **how: bool) -> None:
+    steered = client.call(f"rollouts.{verb}", id=_rollout_id(client, rollout), reason=reason, **how)
     click.echo(f"{steered.revision}  {steered.phase.value}{'  paused' if steered.paused else ''}  {steered.reason}")
 
 

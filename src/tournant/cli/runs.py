@@ -13,12 +13,14 @@ def runs() -> None:
 
 @runs.command("list")
 @click.option("--experiment", help="Only of this experiment.")
+@click.option("--filter", "filter_", default="", help="Only what it finds: metrics.auc > 0.9 AND params.depth = '3'.")
+@click.option("--order", default="", help="Such as metrics.auc DESC.  [default: the newest first]")
 @click.option("--limit", default=20, show_default=True)
 @as_json
 @client_options
-def list_runs(client: Client, experiment: str | None, limit: int, as_json: bool) -> None:
-    """List the newest runs."""
-    found = client.runs.list(experiment=experiment, limit=limit)
+def list_runs(client: Client, experiment: str | None, filter_: str, order: str, limit: int, as_json: bool) -> None:
+    """List runs, the newest first; filters are those of MLflow, with OR and parentheses."""
+    found = client.runs.list(experiment=experiment, filter=filter_, order=order, limit=limit)
     if as_json:
         return print_json(found)
     rows = [
@@ -50,6 +52,24 @@ def show_run(client: Client, run_id: str, as_json: bool) -> None:
         (s.step, "cached" if s.cached else s.status.value, long(s.started_at, s.ended_at), s.log) for s in details.steps
     ]
     return print_table(("STEP", "STATUS", "TOOK", "LOG"), steps, empty="no steps")
+
+
+@runs.command("delete")
+@click.argument("run_id")
+@client_options
+def delete_run(client: Client, run_id: str) -> None:
+    """Delete a run; it can be restored."""
+    run = client.runs.delete(id=_whole_id(client, run_id))
+    click.echo(f"{run.name} deleted. Restore it: tournant runs restore {run.id}")
+
+
+@runs.command("restore")
+@click.argument("run_id")
+@client_options
+def restore_run(client: Client, run_id: str) -> None:
+    """Restore a deleted run, named by its whole id."""
+    run = client.runs.restore(id=run_id)
+    click.echo(f"{run.name} restored")
 
 
 def _whole_id(client: Client, given: str) -> str:

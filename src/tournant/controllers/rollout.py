@@ -3,22 +3,20 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
-from tournant.domain.blocks import Pairs, concurrent_pairs
 from tournant.domain.control import GatewayState, RevisionStatus
 from tournant.domain.deployment import Deployment, Revision
-from tournant.domain.performance import losses
+from tournant.domain.pairing import LabelEvidence, judge_labels, pair_labels
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.registry import ModelVersion
 from tournant.domain.request_gates import StepCounts
 from tournant.domain.rollout import Observation, Phase, Rollout, split_of
 from tournant.domain.verdicts import Decision, Evidence, decide
-from tournant.ports import Columns, UnitOfWork
+from tournant.ports import UnitOfWork
 from tournant.services.context import Context
 from tournant.services.gateways import live_gateways
+from tournant.services.metric_checks import MetricChecks
 from tournant.services.references import UNIT_SECONDS, metric_for
-from tournant.services.rollouts import move_rollout
+from tournant.services.rollouts import ask_for_approval, move_rollout, note_restored
 from tournant.services.routing import OPEN_PHASES, routes_version
 
 __all__ = ["RolloutController"]
@@ -29,10 +27,10 @@ _SCORE_DEVIATIONS = 4.0  # a number's range, for the bound on score shift
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """Losses and what they were computed from, so that an idle tick costs three counts and no file is read."""
+    """What labels say and what it was computed from, so that an idle tick costs three counts and no file is read."""
 
     watermark: tuple[object, ...]
-    pairs: Pairs | None
+    evidence: LabelEvidence | None
 
 
 class RolloutController:
@@ -41,15 +39,18 @@ class RolloutController:
     def __init__(self, ctx: Context) -> None:
         """Act as the controller in `ctx`."""
         self._ctx = ctx.acting_as("rollout controller")
-        self._losses: dict[str, _Judged] = {}
+        self._judged: dict[str, _Judged] = {}
+        self._checks = MetricChecks(ctx.metrics)
 
     def tick(self) -> bool:
         """Decide every open rollout once, and tell whether anything changed."""
         with self._ctx.transactions.begin(write=False) as uow:
             rollouts = uow.find(Rollout, phase__in=OPEN_PHASES, order="started_at")
-        self._losses = {rollout.id: self._losses[rollout.id] for rollout in rollouts if rollout.id in self._losses}
+        self._judged = {rollout.id: self._judged[rollout.id] for rollout in rollouts if rollout.id in self._judged}
+        self._checks.keep([rollout.id for rollout in rollouts])
         changed = [self._decide(rollout) for rollout in rollouts]
-        return any(changed)
+        restored = note_restored(self._ctx, live_gateways(self._ctx))
+        return any(changed) or restored
 
     def busy(self) -> bool:
         """Tell whether a live gateway has yet to apply the newest routes, or to load or probe a revision."""
@@ -68,6 +69,8 @@ class RolloutController:
                 return True  # steered by hand meanwhile: look again
             if decision.action == "hold":
                 uow.save(decision.rollout)
+                if decision.rollout.waits and not judged.waits:
+                    uow.record(ask_for_approval(self._ctx, decision.rollout))
             else:
                 move_rollout(self._ctx, uow, decision.rollout, action=decision.action, gates=decision.gates)
         return True
@@ -91,54 +94,35 @@ class RolloutController:
             stable=stable,
             candidate=_observed(found, rollout.epoch, rollout.revision, role),
             earlier=_earlier(rollout, found),
-            loss=self._judge_losses(rollout, deployment, metric, relative=kind == "number"),
+            labels=self._judge_labels(rollout, deployment, metric, relative=kind == "number"),
             metric=f"{metric} relative to stable's" if kind == "number" else metric,
             score_range=_score_range(kind, stable),
+            probabilities=kind == "probability",
+            checks=self._checks.gates(rollout, rollout.strategy.checks) if rollout.phase in _COMPARING else (),
         )
 
-    def _judge_losses(self, rollout: Rollout, deployment: Deployment, metric: str, *, relative: bool) -> Pairs | None:
+    def _judge_labels(
+        self, rollout: Rollout, deployment: Deployment, metric: str, *, relative: bool
+    ) -> LabelEvidence | None:
         if rollout.phase not in _COMPARING or not rollout.strategy.minimum_labels:
             return None
         with self._ctx.transactions.begin(write=False) as uow:
             watermark = _watermark(uow, rollout)
-            known = self._losses.get(rollout.id)
+            known = self._judged.get(rollout.id)
             if known and known.watermark == watermark:
-                return known.pairs
+                return known.evidence
             since = rollout.started_at  # of the rollout: a pause restarts the step's clock, not its epoch
             segments = uow.find(Segment, deployment=rollout.deployment, registered_at__ge=since, order="start,digest")
             labels = uow.find(Label, deployment=rollout.deployment, received_at__ge=since, order="reference")
-        pairs = None
+        evidence = None
         if segments and labels:
-            outcomes = self._ctx.predictions.outcomes(segments, labels, start=-math.inf, end=math.inf)
+            slices = rollout.strategy.slices
+            outcomes = self._ctx.predictions.outcomes(segments, labels, start=-math.inf, end=math.inf, inputs=slices)
+            pairs = pair_labels(rollout, outcomes)
             unit = UNIT_SECONDS[deployment.config.monitors.unit]
-            pairs = compare_losses(rollout, outcomes, metric, unit_seconds=unit, relative=relative)
-        self._losses[rollout.id] = _Judged(watermark, pairs)
-        return pairs
-
-
-def compare_losses(
-    rollout: Rollout, outcomes: Columns, metric: str, *, unit_seconds: float, relative: bool = False
-) -> Pairs | None:
-    """Compare losses on the labelled requests that stable answered and the candidate shadowed, by blocks of `unit_seconds`.
-
-    Both are judged on the same requests in every step: a canary goes on shadowing those that it does not get. A label does not
-    depend on who answered, so pairs of all the rollout's steps count; None while there are none. With `relative`, losses are in
-    units of stable's mean loss: a number's own units would suit no general limit.
-    """
-    mine = outcomes["rollout"] == rollout.id
-    labelled = mine & ~np.isnan(outcomes["label"]) & ~np.isnan(outcomes["score"]) & ~outcomes["error"]
-    ids = outcomes["prediction_id"].astype(str)
-    theirs = np.flatnonzero(labelled & (outcomes["revision"] == rollout.stable) & (outcomes["role"] == "stable"))
-    own = np.flatnonzero(labelled & (outcomes["revision"] == rollout.revision) & (outcomes["role"] == "shadow"))
-    _, left, right = np.intersect1d(ids[theirs], ids[own], return_indices=True)
-    theirs, own = theirs[left], own[right]
-    if not len(own) or not len(theirs):
-        return None
-
-    stable_loss, own_loss = (losses(metric, outcomes["score"][i], outcomes["label"][i]) for i in (theirs, own))
-    scale = float(stable_loss.mean()) if relative and stable_loss.any() else 1.0
-    block = np.floor(outcomes["event_time"] / unit_seconds)
-    return concurrent_pairs(block[theirs], stable_loss / scale, block[own], own_loss / scale)
+            evidence = judge_labels(rollout, pairs, metric, unit_seconds=unit, relative=relative) if pairs else None
+        self._judged[rollout.id] = _Judged(watermark, evidence)
+        return evidence
 
 
 def _watermark(uow: UnitOfWork, rollout: Rollout) -> tuple[object, ...]:

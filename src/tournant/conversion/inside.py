@@ -21,7 +21,7 @@ def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         request = json.load(file)
     try:
-        answer = {"inspect": inspect, "convert": convert}[request["mode"]](request)
+        answer = {"inspect": inspect, "convert": convert, "predict": predict}[request["mode"]](request)
     except Exception as exc:
         last = traceback.format_exception_only(type(exc), exc)[-1].strip()
         answer = {"error": last, "traceback": traceback.format_exc()}
@@ -39,6 +39,20 @@ def inspect(request):
     predict = request["predict"] or ("predict_proba" if hasattr(model, "predict_proba") else "predict")
     scores = call(model, predict, columns, rows)
     return {"columns": columns, "output": describe_output(model, scores), "predict": predict, "rows": rows}
+
+
+def predict(request):
+    """Predict rows with each of some models."""
+    return {"scores": [predict_one(model).tolist() for model in request["models"]]}
+
+
+def predict_one(request):
+    """Predict rows with the original model."""
+    if request["flavor"] == "onnx":
+        session = open_session(os.path.join(request["folder"], request["entry"]))
+        return run_onnx(session, request["columns"], request["rows"])
+    model = load(request["folder"], request["entry"])
+    return call(model, request["predict"], request["columns"], request["rows"])
 
 
 def convert(request):

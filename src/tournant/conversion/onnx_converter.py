@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 
 from tournant.config import Settings
 from tournant.domain.environment import Environment
 from tournant.domain.registry import Column, ColumnType, Conversion, ConversionStatus, Output, Signature
 from tournant.errors import Invalid, TournantError
-from tournant.ports import ConversionRequest, EnvironmentBuilder, Inspection, InspectionRequest
+from tournant.ports import ConversionRequest, EnvironmentBuilder, Inspection, InspectionRequest, PredictionRequest
 
 __all__ = ["OnnxConverter"]
 
@@ -76,6 +78,23 @@ class OnnxConverter:
         except TournantError as exc:
             return Conversion(status=ConversionStatus.FAILED, reason=exc.message)
 
+    def predict(self, requests: Sequence[PredictionRequest]) -> list[npt.NDArray[Any]]:
+        """Predict; models of one environment share a process unless they bring modules, which would share a name."""
+        apart = any(any(request.folder.rglob("*.py")) for request in requests)
+        groups: dict[object, list[int]] = {}
+        for index, request in enumerate(requests):
+            groups.setdefault(index if apart else request.environment and request.environment.digest, []).append(index)
+        found: dict[int, npt.NDArray[Any]] = {}
+        for indexes in groups.values():
+            asked = [requests[index] for index in indexes]
+            answer = self._run(
+                self._python(asked[0].environment), {"mode": "predict", "models": list(map(_question, asked))}
+            )
+            if "error" in answer:
+                raise Invalid(f"a model does not predict in its own environment: {answer['error']}")
+            found.update(zip(indexes, (np.array(scores, dtype=float) for scores in answer["scores"]), strict=True))
+        return [found[index] for index in range(len(requests))]
+
     def _convert(self, request: ConversionRequest, environment: Environment) -> Conversion:
         rows = [*request.example, *_sample(request.sample, request.signature)]
         partial = request.target.with_name(f".{request.target.name}.partial")
@@ -86,9 +105,7 @@ class OnnxConverter:
                 "folder": str(request.folder),
                 "entry": request.entry,
                 "predict": request.predict,
-                "columns": [
-                    {"name": c.name, "type": c.type.value, "nullable": c.nullable} for c in request.signature.inputs
-                ],
+                "columns": _columns(request.signature),
                 "rows": rows,
                 "target": str(partial),
             },
@@ -129,6 +146,21 @@ class OnnxConverter:
                 return {"error": f"its process ended with {done.returncode}: {lines[-1] if lines else 'no word'}"}
             content: dict[str, Any] = json.loads(answer.read_text())
             return content
+
+
+def _columns(signature: Signature) -> list[dict[str, object]]:
+    return [{"name": c.name, "type": c.type.value, "nullable": c.nullable} for c in signature.inputs]
+
+
+def _question(request: PredictionRequest) -> dict[str, object]:
+    return {
+        "folder": str(request.folder),
+        "entry": request.entry,
+        "flavor": request.flavor,
+        "predict": request.predict,
+        "columns": _columns(request.signature),
+        "rows": list(request.rows),
+    }
 
 
 def _unusable(request: InspectionRequest, error: str) -> str:

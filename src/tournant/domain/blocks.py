@@ -21,7 +21,8 @@ class Pairs:
 
     `rows` labelled candidate rows; `stable` and `candidate` mean losses over rows; `mean` and `variance` (with 1/n) are of
     the `blocks` block differences. Blocks with fewer than half the median block's rows are left out of those: one
-    just begun, or cut off, would be noise.
+    just begun, or cut off, would be noise. Where rows are the blocks and are right or wrong, `discordant` counts those that
+    only the candidate, and only stable, had wrong.
     """
 
     rows: int
@@ -30,6 +31,7 @@ class Pairs:
     blocks: int
     mean: float
     variance: float
+    discordant: tuple[int, int] | None = None
 
 
 def block_interval(blocks: int, mean: float, variance: float, *, alpha: float) -> Interval:

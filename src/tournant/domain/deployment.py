@@ -11,6 +11,7 @@ __all__ = [
     "DeploymentConfig",
     "LabelConfig",
     "MonitorConfig",
+    "Requirement",
     "Revision",
     "RevisionState",
     "TrafficSplit",
@@ -27,6 +28,13 @@ class RevisionState(StrEnum):
     STABLE = "stable"
     RETIRED = "retired"  # was stable
     REJECTED = "rejected"  # its rollout failed, was aborted or was inconclusive
+
+
+class Requirement(StrEnum):
+    """What a version must have to be rolled out."""
+
+    SIGNED = "signed"
+    VERIFIED = "verified"  # its record recreates it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +55,7 @@ class MonitorConfig:
     """What is watched, and how often a false alarm is acceptable.
 
     `unit` is the unit of evidence (`hour` or `day`); `window` the current window's length in units; `metric` one of
-    `log_loss`, `brier`, `squared_error`, `absolute_error`; `average_run_length` the expected units between false
+    `log_loss`, `brier`, `error_rate`, `squared_error`, `absolute_error`; `average_run_length` the expected units between false
     performance alerts; `drift_alpha` the false discovery rate over columns; `drift_psi` the effect-size floor.
     """
 
@@ -67,10 +75,12 @@ class DeploymentConfig:
 
     slo_p99_ms: float = 100.0
     entity: str = ""  # input column (or "header:X-User") whose value keeps to one side of the split; empty: random
+    standby: bool = True  # keep what was stable before loaded, so that a rollback is at once
     labels: LabelConfig = field(default_factory=LabelConfig)
     rollout: RolloutStrategy = field(default_factory=RolloutStrategy)
     monitors: MonitorConfig = field(default_factory=MonitorConfig)
     retraining: RetrainingPolicy | None = None
+    require: tuple[Requirement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,14 +10,15 @@ from tournant.errors import Invalid
 __all__ = ["METRICS", "auroc", "auroc_of_bins", "log_losses", "losses"]
 
 Floats = npt.NDArray[np.float64]
-METRICS = ("log_loss", "brier", "squared_error", "absolute_error")
+METRICS = ("log_loss", "brier", "error_rate", "squared_error", "absolute_error")
 _CLIP = 1e-7  # a probability of exactly 0 or 1 costs a finite 16.1
 
 
 def losses(metric: str, scores: Floats, labels: Floats) -> Floats:
     """Give each prediction's loss; NaN where score or label is missing.
 
-    `log_loss` and `brier` take probabilities and labels 0 or 1; the errors take any numbers.
+    `log_loss`, `brier` and `error_rate` (wrong side of 0.5: 0 or 1) take probabilities and labels 0 or 1; the errors take any
+    numbers.
 
     >>> losses("log_loss", np.array([0.5, 0.2]), np.array([1.0, 0.0])).round(3).tolist()
     [0.693, 0.223]
@@ -26,6 +27,9 @@ def losses(metric: str, scores: Floats, labels: Floats) -> Floats:
     """
     if metric == "log_loss":
         return log_losses(labels, scores)
+    if metric == "error_rate":
+        wrong = ((scores >= 0.5) != (labels > 0.5)).astype(np.float64)
+        return np.where(np.isnan(scores) | np.isnan(labels), np.nan, wrong)
     if metric in ("brier", "squared_error"):
         return np.square(scores - labels)
     if metric == "absolute_error":

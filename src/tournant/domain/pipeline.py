@@ -38,7 +38,12 @@ class EnvironmentSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One command with what it reads and makes. `metrics` are JSON files, outs like the others; `threads` bounds its libraries."""
+    """One command with what it reads and makes. `metrics` and `plots` are files, outs like the others; `threads` bounds its libraries.
+
+    A `frozen` step is not run: what it made before is taken. One that fails is run `retries` more times; one that takes longer
+    than `timeout_seconds` (0: no bound) fails. `defined_as` is its name in the file, which several may share, and `source` its
+    command there, before params were put in.
+    """
 
     name: str
     run: str
@@ -46,13 +51,19 @@ class Step:
     params: tuple[str, ...] = ()
     outs: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    plots: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
+    frozen: bool = False
+    retries: int = 0
+    timeout_seconds: float = 0.0
+    defined_as: str = field(default="", compare=False)
+    source: str = field(default="", compare=False)
 
     @property
     def products(self) -> tuple[str, ...]:
         """All paths the step makes."""
-        return (*self.outs, *self.metrics)
+        return (*self.outs, *self.metrics, *self.plots)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +100,7 @@ class Project:
     environment: EnvironmentSpec | None = None
     data: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)
+    params_files: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     model: ModelSpec | None = None
     tests: tuple[TestSpec, ...] = ()
@@ -178,6 +190,7 @@ def cache_key(step: Step, *, params: Mapping[str, object], deps: Mapping[str, st
         "metrics": sorted(step.metrics),
         "env": dict(step.env),
         "threads": step.threads,
+        **({"plots": sorted(step.plots)} if step.plots else {}),
     }
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=32).hexdigest()
 

@@ -9,6 +9,7 @@ __all__ = [
     "Conversion",
     "ConversionStatus",
     "ModelAlias",
+    "ModelSignature",
     "ModelVersion",
     "Output",
     "RegisteredModel",
@@ -105,6 +106,9 @@ class RegisteredModel:
     name: str
     created_at: float
     description: str = ""
+    updated_at: float = 0.0
+    tags: dict[str, str] = field(default_factory=dict)
+    versions: int = 0  # ever registered, so that a deleted one's number is not given again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +117,9 @@ class ModelVersion:
 
     `id` is `name@number`; `digest` that of the model folder's tree; `entry` the model file inside it; `predict` the
     method that gives the prediction (`predict_proba` or `predict`); `example` rows of named input columns.
+
+    A version that was registered by MLflow's REST has its files at `artifact_location` (as they were then) or at its
+    `source`, and no digest until it is prepared for serving.
     """
 
     id: str
@@ -137,6 +144,13 @@ class ModelVersion:
     reference_time: str = ""  # ... and with the event time, if it has one
     actor: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    description: str = ""
+    source: str = ""
+    artifact_location: str = ""
+    logged_model: str = ""
+    run_link: str = ""
+    stage: str = "None"
+    updated_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,4 +161,15 @@ class ModelAlias:
     alias: str
     version: int
     moved_at: float
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSignature:
+    """A model version's signature: `bundle` is the digest of the Sigstore bundle, `key` the SHA-256 of the public key in PEM."""
+
+    model_version: str
+    bundle: str
+    key: str
+    signed_at: float
     actor: str = ""

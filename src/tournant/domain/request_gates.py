@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from tournant.domain.betting import Trials, difference_bounds
 from tournant.domain.clusters import cluster_bounds
-from tournant.domain.rollout import Gate, Observation
+from tournant.domain.rollout import SCORE_BINS, Gate, Observation
 from tournant.domain.rollout_gates import OVER_SLO_SHARE, Judge, Measure, finite, judge_measure
 from tournant.domain.sequential import Interval, mean_interval, proportion_interval
 
-__all__ = ["StepCounts", "error_gate", "latency_gate", "score_gate"]
+__all__ = ["StepCounts", "distribution_gate", "error_gate", "latency_gate", "score_gate"]
 
 _ERRORS, _OVER_SLO = 1, 2  # where an observation's clusters have them
 
@@ -138,6 +138,47 @@ def score_gate(judge: Judge, candidate: Observation, score_range: float) -> Gate
             relation="off stable's",
         ),
     )
+
+
+def distribution_gate(judge: Judge, steps: Sequence[StepCounts]) -> Gate:
+    """Judge the largest distance of both score distributions (Kolmogorov-Smirnov, at nine fixed scores); only gross change fails.
+
+    At each of the scores the share of predictions under it is compared as failures are; the nine, and both directions,
+    share the gate's alpha.
+    """
+    now, alpha = steps[-1], judge.alpha("distribution") / (2 * (SCORE_BINS - 1))
+    under = [_under(now.candidate, place) - _under(now.stable, place) for place in range(1, SCORE_BINS)]
+    bounds = [
+        difference_bounds([_score_trials(step, place) for step in steps], alpha=alpha) for place in range(1, SCORE_BINS)
+    ]
+    return judge_measure(
+        judge,
+        Measure(
+            name="distribution",
+            what="distribution of scores",
+            unit="share",
+            counted="predictions",
+            point=max(map(abs, under)),
+            interval=Interval(
+                max(0.0, *(max(bound.lower, -bound.upper) for bound in bounds)),
+                max(max(abs(bound.lower), abs(bound.upper)) for bound in bounds),
+            ),
+            limit=judge.strategy.max_score_distance,
+            samples=now.candidate.rows,
+            minimum=judge.strategy.minimum_requests,
+            relation="off stable's",
+        ),
+    )
+
+
+def _score_trials(step: StepCounts, place: int) -> Trials:
+    own, theirs = (sum(seen.score_bins[:place]) for seen in (step.candidate, step.stable))
+    rows = step.candidate.rows + (step.stable.rows if step.share else 0)
+    return Trials(share=step.share, requests=rows, candidate=own, stable=min(theirs, rows))
+
+
+def _under(observation: Observation, place: int) -> float:
+    return sum(observation.score_bins[:place]) / max(observation.rows, 1)
 
 
 def _requests(observation: Observation) -> int:

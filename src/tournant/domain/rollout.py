@@ -3,7 +3,14 @@
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from tournant.domain.checks import MetricCheck
+from tournant.domain.freeze import FreezeWindow
+
 __all__ = [
+    "APPROVALS",
+    "EVIDENCE",
+    "SCORE_BINS",
+    "CostModel",
     "Gate",
     "GateVerdict",
     "Observation",
@@ -13,9 +20,15 @@ __all__ = [
     "RolloutStrategy",
     "Verdict",
     "advance",
+    "describe_steps",
     "end",
     "split_of",
 ]
+
+
+SCORE_BINS = 10
+EVIDENCE = ("unit", "row")
+APPROVALS = ("none", "promotion", "steps")
 
 
 class Phase(StrEnum):
@@ -46,12 +59,29 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CostModel:
+    """What wrong decisions cost: predictions from `threshold` on are acted on. `max_increase` is the allowed increase a request."""
+
+    false_positive: float = 1.0
+    false_negative: float = 1.0
+    threshold: float = 0.5
+    max_increase: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutStrategy:
     """How a candidate becomes stable.
 
     `canary_percents` are the canary steps' weights. A step is held for `hold_seconds` of business time and until
     `minimum_requests` of the candidate (and, when labels are judged, `minimum_labels` pairs) are seen; after
     `limit_seconds` in one step without a verdict the rollout is inconclusive. Limits are on candidate minus stable.
+    A canary of 100 % is blue/green: the switch is whole, stable stays loaded and answers what the candidate does not.
+
+    Labels are judged by the deployment's unit of evidence; with `evidence` "row", by rows, which is right where these do not
+    depend on each other. `slices` names input columns: where one value's loss is worse, that alone stops the candidate.
+    `approval` says what waits for `promote` by hand: "none", "promotion" (to stable), or "steps" (each rise of its share).
+    `checks` are queries of Prometheus whose values must stay within their limits, in every step.
+    In a `freeze` window no share rises; whatever fails is still rolled back.
     """
 
     shadow: bool = True
@@ -65,9 +95,15 @@ class RolloutStrategy:
     max_error_increase: float = 0.01
     max_loss_increase: float = 0.02
     max_score_shift: float = 0.25
+    max_score_distance: float = 0.5
     warmup_requests: int = 50
     strict: bool = False  # True: a gate succeeds only once its whole interval is within its limit
-    automatic: bool = True  # False: each promotion to a higher weight waits for `promote`
+    evidence: str = "unit"
+    slices: tuple[str, ...] = ()
+    costs: CostModel | None = None
+    checks: tuple[MetricCheck, ...] = ()
+    approval: str = "none"
+    freeze: tuple[FreezeWindow, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse weights that are no shares, or that would move users back to stable, and levels that say nothing."""
@@ -76,6 +112,9 @@ class RolloutStrategy:
             raise ValueError(f"canary weights are percents that rise from step to step, not {list(weights)}")
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha is a probability between 0 and 1, not {self.alpha}")
+        for name, options in (("evidence", EVIDENCE), ("approval", APPROVALS)):
+            if getattr(self, name) not in options:
+                raise ValueError(f"{name} is one of {', '.join(options)}, not {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +163,14 @@ class Rollout:
     step_started_at: float
     ended_at: float | None = None
     paused: bool = False
+    waits: bool = False  # for an approval by hand
     gates: tuple[Gate, ...] = ()
     reason: str = ""
     actor: str = ""
     superseded_by: str = ""  # the newer revision for which it was aborted, unjudged
+    decided_at: float = 0.0  # real time of its end, to tell how long gateways took to follow
+    decided_routes: int = 0  # the routing table's version with its end in it
+    restored_seconds: float | None = None  # from its end until every live gateway had followed
 
     @property
     def canary_percent(self) -> float:
@@ -159,7 +202,7 @@ class Observation:
 
     `over_slo` counts requests answered slower than the deployment's SLO, or no longer waited for; `score_sum` and
     `score_squares` are over the `rows` answered; `pair_*` over shadow pairs: candidate minus stable score on the same
-    row. `clusters` has, where a canary's split is by entity, requests, errors and over SLO by group of entities.
+    row. `score_bins` counts scores from 0 to 1 in ten equal bins. `clusters` has, where a canary's split is by entity, requests, errors and over SLO by group of entities.
     """
 
     rollout: str
@@ -179,6 +222,7 @@ class Observation:
     pair_squares: float = 0.0
     histogram: dict[str, int] = field(default_factory=dict)
     clusters: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    score_bins: tuple[int, ...] = ()
 
 
 def advance(rollout: Rollout, *, now: float) -> Rollout:
@@ -193,7 +237,9 @@ def advance(rollout: Rollout, *, now: float) -> Rollout:
     ['pending', 'warming', 'shadow', 'canary', 'promoted']
     """
     phase, step = _next_step(rollout)
-    moved = replace(rollout, phase=phase, step=step, epoch=rollout.epoch + 1, step_started_at=now, gates=())
+    moved = replace(
+        rollout, phase=phase, step=step, epoch=rollout.epoch + 1, step_started_at=now, waits=False, gates=()
+    )
     return replace(moved, ended_at=now, paused=False, gates=rollout.gates) if phase.final else moved
 
 
@@ -221,6 +267,41 @@ def split_of(strategy: RolloutStrategy, epoch: int) -> tuple[Phase, float]:
     return path[epoch] if epoch < len(path) else (Phase.PROMOTED, 100.0)
 
 
+def describe_steps(rollout: Rollout) -> tuple[str, ...]:
+    """Tell a rollout's steps and what each asks for.
+
+    >>> strategy = RolloutStrategy(canary_percents=(50.0,), hold_seconds=7200.0, minimum_labels=300, approval="promotion")
+    >>> rollout = Rollout(id="r", deployment="d", revision="d/2", stable="d/1", strategy=strategy, started_at=0.0, step_started_at=0.0)
+    >>> for step in describe_steps(rollout):
+    ...     print(step)
+    warm-up: 50 replayed requests
+    shadow: 200 requests, 300 labels
+    50 % canary: 200 requests, 300 labels, held 2 h
+    stable: after an approval
+    """
+    strategy = rollout.strategy
+    if not rollout.stable:
+        return (f"warm-up: {strategy.warmup_requests} replayed requests", "stable: there is nothing to compare it with")
+    asks = f"{strategy.minimum_requests} requests" + (
+        f", {strategy.minimum_labels} labels" if strategy.minimum_labels else ""
+    )
+    steps = [f"warm-up: {strategy.warmup_requests} replayed requests"]
+    if strategy.shadow:
+        steps.append(f"shadow: {asks}{_held(strategy.shadow_hold_seconds)}")
+    approved = ", after an approval" if strategy.approval == "steps" else ""
+    steps += [f"{p:g} % canary: {asks}{_held(strategy.hold_seconds)}{approved}" for p in strategy.canary_percents]
+    return (*steps, "stable" if strategy.approval == "none" else "stable: after an approval")
+
+
+def _held(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if seconds >= size:
+            return f", held {seconds / size:g} {unit}"
+    return ""
+
+
 def end(rollout: Rollout, phase: Phase, *, now: float, reason: str) -> Rollout:
     """Give the rollout ended without promotion: all traffic is on stable from here on."""
-    return replace(rollout, phase=phase, epoch=rollout.epoch + 1, ended_at=now, paused=False, reason=reason)
+    return replace(
+        rollout, phase=phase, epoch=rollout.epoch + 1, ended_at=now, paused=False, waits=False, reason=reason
+    )

@@ -24,7 +24,10 @@ _PARTS = {
     "errors": 6,
     "latency": 3,
     "scores": 1,
+    "distribution": 1,
     "loss": 12,
+    "cost": 6,
+    "slices": 6,
 }
 
 
@@ -38,12 +41,17 @@ class Judge:
         """Give a gate's part of alpha.
 
         >>> judge = Judge(RolloutStrategy(alpha=0.05))
-        >>> round(judge.alpha("errors"), 3), round(sum(judge.alpha(gate) for gate in _PARTS if gate != "loss"), 3)
-        (0.025, 0.05)
+        >>> round(judge.alpha("errors"), 3), round(judge.alpha("latency"), 4)
+        (0.023, 0.0115)
         """
-        unused = {"loss"} if not self.strategy.minimum_labels else set()
-        total = sum(part for name, part in _PARTS.items() if name not in unused)
-        return self.strategy.alpha * _PARTS[gate] / total
+        labelled, strategy = self.strategy.minimum_labels > 0, self.strategy
+        used = {
+            **dict.fromkeys(_PARTS, True),
+            "loss": labelled,
+            "cost": labelled and strategy.costs is not None,
+            "slices": labelled and bool(strategy.slices),
+        }
+        return strategy.alpha * _PARTS[gate] / sum(part for name, part in _PARTS.items() if used[name])
 
     @property
     def confidence(self) -> str:

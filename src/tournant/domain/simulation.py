@@ -12,12 +12,13 @@ import numpy.typing as npt
 from tournant.domain.blocks import Pairs, concurrent_pairs
 from tournant.domain.clusters import CLUSTERS
 from tournant.domain.control import RevisionStatus
+from tournant.domain.pairing import LabelEvidence
 from tournant.domain.performance import losses
 from tournant.domain.request_gates import StepCounts
 from tournant.domain.rollout import Gate, Observation, Phase, Rollout, RolloutStrategy, Verdict
 from tournant.domain.verdicts import Evidence, decide
 
-__all__ = ["Simulated", "Stream", "Version", "simulate_rollout"]
+__all__ = ["Simulated", "Stream", "Version", "loss_increase", "simulate_rollout"]
 
 Dice = np.random.Generator
 _LABELLED_MOST = 2_000  # rows a unit of evidence are drawn at most: more would only take longer
@@ -176,6 +177,22 @@ class _Labels:
         return np.column_stack([losses(self.metric, stable, label), losses(self.metric, own, label)])
 
 
+def loss_increase(bias: float, metric: str) -> float:
+    """Give how much more a version with this `bias` loses than stable, on average.
+
+    >>> loss_increase(0.0, "log_loss")
+    0.0
+    >>> 0.05 < loss_increase(1.0, "log_loss") < 0.3
+    True
+    """
+    dice = np.random.default_rng(0)
+    truth = dice.normal(-1.0, math.hypot(0.4, 1.2), 20_000)
+    label = (dice.random(len(truth)) < _sigmoid(truth)).astype(float)
+    noise = dice.normal(0, _STABLE_NOISE, len(truth))
+    own, stable = (losses(metric, _sigmoid(truth + noise + b), label).mean() for b in (bias, 0.0))
+    return float(own - stable)
+
+
 def simulate_rollout(
     strategy: RolloutStrategy,
     *,
@@ -227,7 +244,7 @@ class _Run:
             stable=step.stable,
             candidate=step.candidate,
             earlier=self.earlier,
-            loss=loss,
+            labels=LabelEvidence(loss=loss),
         )
         decision = decide(rollout, evidence, self.now)
         if decision.rollout.epoch != rollout.epoch:

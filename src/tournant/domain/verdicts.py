@@ -9,11 +9,22 @@ data never promotes.
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from tournant.domain.blocks import Pairs
 from tournant.domain.control import RevisionStatus
-from tournant.domain.label_gates import loss_gate
-from tournant.domain.request_gates import StepCounts, error_gate, latency_gate, score_gate
-from tournant.domain.rollout import Gate, GateVerdict, Observation, Phase, Rollout, Verdict, advance, end
+from tournant.domain.freeze import find_freeze
+from tournant.domain.label_gates import label_gates
+from tournant.domain.pairing import LabelEvidence
+from tournant.domain.request_gates import StepCounts, distribution_gate, error_gate, latency_gate, score_gate
+from tournant.domain.rollout import (
+    Gate,
+    GateVerdict,
+    Observation,
+    Phase,
+    Rollout,
+    RolloutStrategy,
+    Verdict,
+    advance,
+    end,
+)
 from tournant.domain.rollout_gates import Judge, probe_gates
 
 __all__ = ["Decision", "Evidence", "decide", "judge_step"]
@@ -27,8 +38,9 @@ class Evidence:
 
     `gateways` are the ids of those that live, `statuses` what they say of the candidate, by gateway; gateways that are
     gone say nothing. `stable` and `candidate` are counts of the current epoch only, so of concurrent requests, and
-    `earlier` those of the steps before. `loss` is over all labelled pairs, or None. `score_range` is 1 for probabilities, and four standard
-    deviations of stable's scores for other numbers; 0 leaves scores unjudged.
+    `earlier` those of the steps before. `labels` is over all labelled pairs of the rollout, or None. `score_range` is 1 for probabilities, and four standard
+    deviations of stable's scores for other numbers; 0 leaves scores unjudged. With `probabilities` their distribution is judged too, where the
+    split is not by entity: entities differ in their scores.
     """
 
     slo_p99_ms: float
@@ -37,9 +49,11 @@ class Evidence:
     stable: Observation | None = None
     candidate: Observation | None = None
     earlier: tuple[StepCounts, ...] = ()
-    loss: Pairs | None = None
+    labels: LabelEvidence | None = None
     metric: str = "log_loss"
     score_range: float = 1.0
+    probabilities: bool = False
+    checks: tuple[Gate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +79,7 @@ def decide(rollout: Rollout, evidence: Evidence, now: float) -> Decision:
         reason = f"gateway {broken[0]} cannot serve {rollout.revision}: {broken[1].error or 'it does not load'}"
         return _ended(rollout, Phase.FAILED, reason, now)
     step = judge_step(rollout, evidence)
-    judged = replace(rollout, gates=step.gates)
+    judged = replace(rollout, gates=step.gates, waits=False)
     if step.verdict is Verdict.FAILED:
         return _ended(judged, Phase.FAILED, step.reason, now)
     if rollout.paused:
@@ -83,12 +97,20 @@ def _succeeded(rollout: Rollout, step: GateVerdict, now: float) -> Decision:
     if now < held_until:
         return _hold(rollout, f"all gates are successful; held until {_time(held_until)}")
     moved = advance(rollout, now=now)
-    if not rollout.strategy.automatic and rollout.stable and moved.canary_percent > 0:
-        return _hold(rollout, f"waits for a promotion by hand to {moved.canary_percent:g} %")
+    rises = rollout.stable and moved.canary_percent > 0
+    frozen = find_freeze(rollout.strategy.freeze, now) if rises else None
+    if frozen:
+        return _hold(rollout, f"all gates are successful; no share rises until {_time(frozen.until)}{frozen.why}")
+    if rises and _needs_approval(rollout.strategy, moved):
+        return _hold(replace(rollout, waits=True), f"waits for an approval to go to {moved.canary_percent:g} %")
     moved = replace(moved, reason=step.reason)
     return Decision(
         action="promote" if moved.phase is Phase.PROMOTED else "advance", rollout=moved, gates=rollout.gates
     )
+
+
+def _needs_approval(strategy: RolloutStrategy, moved: Rollout) -> bool:
+    return strategy.approval == "steps" or (strategy.approval == "promotion" and moved.phase is Phase.PROMOTED)
 
 
 def _hold_seconds(rollout: Rollout) -> float:
@@ -138,8 +160,12 @@ def _gates(rollout: Rollout, evidence: Evidence) -> tuple[Gate, ...]:
     gates = [error_gate(judge, steps), latency_gate(judge, steps, evidence.slo_p99_ms)]
     if shadow and candidate.pairs and evidence.score_range > 0:
         gates.append(score_gate(judge, candidate, evidence.score_range))
+    if evidence.probabilities and now.share < 1 and not now.sticky and stable.rows and candidate.rows:
+        comparable = [step for step in steps if not step.sticky and step.stable.rows and step.candidate.rows]
+        gates.append(distribution_gate(judge, comparable))
     if rollout.strategy.minimum_labels:
-        gates.append(loss_gate(judge, evidence.loss, evidence.metric))
+        gates += label_gates(judge, evidence.labels, evidence.metric)
+    gates += evidence.checks
     return tuple(gates)
 
 

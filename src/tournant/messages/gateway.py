@@ -48,7 +48,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since the last report of one (deployment, revision, role, rollout, epoch, bucket).
 
     `bucket` is the start of the hour of event time; `rows` predictions were given to `requests`, whose `latency` counts by
-    `LATENCY_BOUNDS_MS`; `clusters` has, where a canary's split is by entity, requests, errors and over SLO by group of
+    `LATENCY_BOUNDS_MS`; `score_bins` counts scores from 0 to 1 in ten equal bins; `clusters` has, where a canary's split is by entity, requests, errors and over SLO by group of
     entities; the `pair_*` sums are shadow score minus answered score on the same row.
     """
 
@@ -65,6 +65,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     over_slo: int = 0
     latency_sum_ms: float = 0.0
     latency: tuple[int, ...] = ()
+    score_bins: tuple[int, ...] = ()
     clusters: dict[str, tuple[int, int, int]] = {}
     score_sum: float = 0.0
     score_squares: float = 0.0

@@ -39,7 +39,8 @@ class DeploymentRoute(msgspec.Struct, frozen=True, kw_only=True):
     """Who answers for one deployment. Revisions are named by id; every id named is in `revisions`.
 
     `epoch` stamps what is counted; `canary_weight` is in basis points of 10,000; `warming` are loaded and probed with
-    `warmup_requests` replayed requests but get no traffic.
+    `warmup_requests` replayed requests but get no traffic; `standby` is what was stable before, loaded so that a rollback is
+    at once.
     """
 
     name: str
@@ -52,6 +53,7 @@ class DeploymentRoute(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     shadows: tuple[str, ...] = ()
     warming: tuple[str, ...] = ()
+    standby: str = ""
     warmup_requests: int = 50
     revisions: tuple[RevisionRoute, ...] = ()
 

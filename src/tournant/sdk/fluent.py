@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from tournant.config import Settings
-from tournant.domain.tracking import Run, RunStatus
+from tournant.domain.tracking import DEFAULT_EXPERIMENT, Run, RunStatus
 from tournant.errors import Conflict
 from tournant.sdk.client import Client
 
@@ -19,7 +19,7 @@ _active: ContextVar[tuple[Client, str] | None] = ContextVar("tournant_active_run
 
 
 @contextmanager
-def start_run(name: str = "", *, experiment: str = "default") -> Iterator[Run]:
+def start_run(name: str = "", *, experiment: str = DEFAULT_EXPERIMENT) -> Iterator[Run]:
     """Track what happens in the `with` block; an exception makes the run failed."""
     environ = Settings.load().environ
     client = Client(environ.get("TOURNANT_URL"), actor=environ.get("USER", ""))

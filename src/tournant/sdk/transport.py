@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from tournant.api.operation import Operation
-from tournant.errors import Conflict, Denied, Invalid, NotFound, Overloaded, TournantError, Unavailable
+from tournant.errors import Conflict, Damaged, Denied, Invalid, NotFound, Overloaded, TournantError, Unavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddedTransport", "HttpTransport", "Transport"]
 
 _ERRORS: dict[str, type[TournantError]] = {
-    kind.code: kind for kind in (Conflict, Denied, Invalid, NotFound, Overloaded, Unavailable)
+    kind.code: kind for kind in (Conflict, Damaged, Denied, Invalid, NotFound, Overloaded, Unavailable)
 }
 
 
@@ -65,7 +65,7 @@ class HttpTransport:
         except httpx.TransportError as exc:
             raise Unavailable(f"tournant does not answer at {self.url} ({exc}). Start it: tournant up") from exc
         if answer.is_success:
-            return msgspec.json.decode(answer.content, type=operation.response)
+            return msgspec.json.decode(answer.content, type=operation.response, strict=False)  # "NaN" is a number
         raise _error(answer.status_code, answer.content)
 
     def close(self) -> None:

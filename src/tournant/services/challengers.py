@@ -20,6 +20,7 @@ from tournant.services.context import Context
 from tournant.services.pipelines import run_project, run_tests
 from tournant.services.references import metric_for
 from tournant.services.retraining import get_retraining, retraining_folder, unit_seconds
+from tournant.services.vouching import vouch_for
 
 __all__ = ["Scorer", "train_challenger"]
 
@@ -60,7 +61,8 @@ def train_challenger(
     ctx.blobs.checkout(contest.deployment.project, folder)  # in place of what an earlier attempt left
     version = _find_registered(ctx, retraining) or _train(ctx, retraining, contest, folder, say=on_progress)
     tests = run_tests(ctx, folder, version.id, on_progress=on_progress)
-    gate = _judge(ctx, contest, version, tests, scorer)
+    unproven = vouch_for(ctx, version, contest.deployment.config.require, say=on_progress)
+    gate = _judge(ctx, contest, version, tests, scorer, unproven=unproven)
     return _record(ctx, retraining, version, gate)
 
 
@@ -102,12 +104,12 @@ def _train(
 
 
 def _judge(
-    ctx: Context, contest: _Contest, version: ModelVersion, tests: dict[str, bool], scorer: Scorer
+    ctx: Context, contest: _Contest, version: ModelVersion, tests: dict[str, bool], scorer: Scorer, *, unproven: str
 ) -> GateResult:
     monitors = contest.deployment.config.monitors
     rows = _read_rows(ctx, contest.judging)
     units = (rows["event_time"] // unit_seconds(monitors)).astype(np.int64)
-    refusal = find_refusal(
+    refusal = unproven or find_refusal(
         tests,
         champion=contest.champion.conversion,
         challenger=version.conversion,

@@ -1,18 +1,17 @@
 """Code snapshots: a project's own files, as they are now, as one tree in the content store."""
 
-import fnmatch
 import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
+from tournant.domain.ignore import IgnorePattern, ignored, read_patterns
 from tournant.domain.pipeline import Project
 from tournant.services.context import Context
 
-__all__ = ["capture_code", "find_commit"]
+__all__ = ["capture_code", "find_commit", "own_files"]
 
 IGNORE_FILES = (".gitignore", ".tournantignore")
 NEVER = frozenset(
@@ -23,42 +22,29 @@ NEVER = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
-    """One line of an ignore file that stands in `base` (relative to the project, with a final slash, or empty)."""
-
-    base: str
-    glob: str
-    anchored: bool
-    folders_only: bool
-    negated: bool
-
-    def matches(self, path: str, *, folder: bool) -> bool:
-        if (self.folders_only and not folder) or not path.startswith(self.base):
-            return False
-        inside = path.removeprefix(self.base)
-        name = inside if self.anchored else inside.rpartition("/")[2]
-        return fnmatch.fnmatchcase(name, self.glob)
-
-
 def capture_code(ctx: Context, project: Project, folder: Path) -> str:
     """Keep the project's own files and give their tree digest.
 
     Left out are datasets and outs (they have versions of their own), tournant's home, version control, environments, caches,
     and what `.gitignore` and `.tournantignore` name (without `**` inside a name and character classes of git's own).
     """
-    apart = (*project.data.values(), *project.products)
     staging = ctx.settings.home / "snapshots" / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
 
-    def left_out(path: str, entry: Path) -> bool:
-        return any(path == other or path.startswith(f"{other}/") for other in apart) or entry == ctx.settings.home
-
-    wanted = dict(_walk(folder, "", (), left_out))
+    wanted = own_files(folder, (*project.data.values(), *project.products), ctx.settings.home)
     for extra in [file for file in _files(staging) if file.relative_to(staging).as_posix() not in wanted]:
         extra.unlink()
     for path, source in wanted.items():
         _link(source, staging / path)
-    return ctx.blobs.put_tree(staging)[0]
+    return ctx.blobs.put_tree(staging).digest
+
+
+def own_files(folder: Path, apart: Collection[str], home: Path) -> dict[str, Path]:
+    """Give a project's own files by relative path: all but what is `apart`, the home, and what is never or not to be kept."""
+
+    def left_out(path: str, entry: Path) -> bool:
+        return any(path == other or path.startswith(f"{other}/") for other in apart) or entry == home
+
+    return dict(_walk(folder, "", (), left_out))
 
 
 def find_commit(folder: Path) -> str:
@@ -76,13 +62,13 @@ def find_commit(folder: Path) -> str:
 
 
 def _walk(
-    folder: Path, base: str, patterns: Sequence[_Pattern], left_out: Callable[[str, Path], bool]
+    folder: Path, base: str, patterns: Sequence[IgnorePattern], left_out: Callable[[str, Path], bool]
 ) -> Iterator[tuple[str, Path]]:
     here = [*patterns, *(pattern for name in IGNORE_FILES for pattern in _read_patterns(folder / name, base))]
     for entry in sorted(folder.iterdir()):
         path = f"{base}{entry.name}"
         is_folder = entry.is_dir()
-        if entry.name in NEVER or left_out(path, entry) or _ignored(path, here, folder=is_folder):
+        if entry.name in NEVER or left_out(path, entry) or ignored(path, here, folder=is_folder):
             continue
         if is_folder and not entry.is_symlink() and not (entry / "pyvenv.cfg").exists():
             yield from _walk(entry, f"{path}/", here, left_out)
@@ -90,25 +76,9 @@ def _walk(
             yield path, entry
 
 
-def _ignored(path: str, patterns: Sequence[_Pattern], *, folder: bool) -> bool:
-    ignored = False
-    for pattern in patterns:  # the last that matches decides
-        if pattern.matches(path, folder=folder):
-            ignored = not pattern.negated
-    return ignored
-
-
-def _read_patterns(path: Path, base: str) -> Iterator[_Pattern]:
-    if not path.is_file():
-        return
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        negated = text.startswith("!")
-        text = text.removeprefix("!")
-        folders_only, text = text.endswith("/"), text.rstrip("/").removeprefix("**/")
-        yield _Pattern(base, text.removeprefix("/"), "/" in text, folders_only, negated)
+def _read_patterns(path: Path, base: str) -> Iterator[IgnorePattern]:
+    if path.is_file():
+        yield from read_patterns(path.read_text(encoding="utf-8", errors="replace").splitlines(), base)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -2,23 +2,31 @@
 
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Self
 
 from tournant.config import Settings
 from tournant.domain.control import Event
+from tournant.domain.data import Remote
 from tournant.ports import (
     BlobStore,
     Clock,
     EnvironmentBuilder,
     Executor,
+    Keys,
     Lockstep,
+    MetricSource,
     ModelConverter,
     Notifier,
     PredictionLog,
+    RemoteStore,
+    StoreKeeper,
+    TableComparer,
     Transactions,
 )
 
-__all__ = ["Context", "new_id"]
+__all__ = ["Context", "CoreContext", "DataContext", "id_at", "new_id"]
 
 
 def new_id() -> str:
@@ -26,23 +34,22 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{uuid.uuid4().hex[12:]}"
 
 
+def id_at(seconds: float) -> str:
+    """Give what every id made at or after a (real) time sorts behind, and every earlier one before."""
+    return f"{int(seconds * 1000):012x}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """The house as a use case sees it."""
+class CoreContext:
+    """What every use case works with: metadata, content, business time, and who asks."""
 
     settings: Settings
     transactions: Transactions
     blobs: BlobStore
-    predictions: PredictionLog
-    executor: Executor
-    environments: EnvironmentBuilder
-    converter: ModelConverter
-    notifiers: tuple[Notifier, ...]
     clock: Clock
-    lockstep: Lockstep | None = None
     actor: str = "system"
 
-    def acting_as(self, actor: str) -> "Context":
+    def acting_as(self, actor: str) -> Self:
         """Give the same house to someone else."""
         return replace(self, actor=actor)
 
@@ -58,3 +65,26 @@ class Context:
             summary=summary,
             data=data,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataContext(CoreContext):
+    """The house as a use case on datasets sees it: quick to open."""
+
+    keeper: StoreKeeper
+    open_remote: Callable[[Remote], RemoteStore]
+    tables: TableComparer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context(CoreContext):
+    """The whole house."""
+
+    predictions: PredictionLog
+    executor: Executor
+    environments: EnvironmentBuilder
+    converter: ModelConverter
+    keys: Keys
+    notifiers: tuple[Notifier, ...]
+    metrics: MetricSource
+    lockstep: Lockstep | None = None

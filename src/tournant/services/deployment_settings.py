@@ -3,17 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig
+from tournant.domain.checks import MetricCheck
+from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig, Requirement
+from tournant.domain.freeze import FreezeWindow
 from tournant.domain.pipeline import ModelSpec
 from tournant.domain.retraining import RetrainingPolicy
-from tournant.domain.rollout import RolloutStrategy
+from tournant.domain.rollout import CostModel, RolloutStrategy
+from tournant.services.durations import seconds_of
 from tournant.services.yaml_document import Document, Problem, suggest
 
-__all__ = ["read_deployment", "seconds_of"]
+__all__ = ["read_deployment"]
 
 Section = Mapping[str, Any]
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 
 # from the file's keys to the records' fields; a field that ends in _seconds takes a duration
 _LABELS = {"column": "column", "delay": "delay_seconds", "maturity": "maturity_seconds"}
@@ -29,10 +30,18 @@ _ROLLOUT = {
     "max_error_increase": "max_error_increase",
     "max_loss_increase": "max_loss_increase",
     "max_score_shift": "max_score_shift",
+    "max_score_distance": "max_score_distance",
     "warmup_requests": "warmup_requests",
     "strict": "strict",
-    "automatic": "automatic",
+    "evidence": "evidence",
+    "slices": "slices",
+    "approval": "approval",
 }
+_COSTS = {name: name for name in ("false_positive", "false_negative", "threshold", "max_increase")}
+_CHECKS = {name: name for name in ("name", "url", "query", "maximum", "minimum", "failures")} | {
+    "every": "every_seconds"
+}
+_FREEZE = {"from": "start", "until": "end", "zone": "zone", "reason": "reason"}
 _MONITORS = {
     name: name
     for name in (
@@ -54,18 +63,6 @@ _BUDGET = {"retrainings": "budget", "every": "budget_seconds"}
 _GATE = {"units": "gate_units", "rule": "gate_rule", "margin": "gate_margin", "alpha": "gate_alpha"}
 
 
-def seconds_of(duration: str | int) -> float:
-    """Give the seconds of a duration.
-
-    >>> seconds_of("90s"), seconds_of("1.5h"), seconds_of("2w"), seconds_of(0)
-    (90.0, 5400.0, 1209600.0, 0.0)
-    """
-    if isinstance(duration, int):
-        return float(duration)
-    number = duration.rstrip("mshdw")
-    return float(number) * _UNITS[duration[len(number) :]]
-
-
 def read_deployment(
     document: Document, name: str, given: Section, *, data: Sequence[str], model: ModelSpec | None
 ) -> tuple[DeploymentConfig, list[Problem]]:
@@ -76,21 +73,40 @@ def read_deployment(
     if model and model.label:
         labels.setdefault("column", model.label)
     try:
-        rollout = RolloutStrategy(**_fields(given.get("rollout"), _ROLLOUT, RolloutStrategy()))
+        rollout = _strategy(given.get("rollout") or {})
     except ValueError as exc:
-        problems.append(Problem(document.line(*place, "rollout", "canary"), f"deployments.{name}.rollout: {exc}"))
+        parts = {"freeze window": "freeze", "metric check": "checks", "alpha": "alpha"}
+        part = next((key for words, key in parts.items() if words in str(exc)), "canary")
+        problems.append(Problem(document.line(*place, "rollout", part), f"deployments.{name}.rollout: {exc}"))
         rollout = RolloutStrategy()
     retraining, found = _retraining(document, name, given, data)
     slo = given.get("slo") or {}
     config = DeploymentConfig(
         **({"slo_p99_ms": float(slo["p99_ms"])} if "p99_ms" in slo else {}),
         entity=given.get("entity", ""),
+        standby=given.get("standby", True),
         labels=LabelConfig(**labels),
         rollout=rollout,
         monitors=MonitorConfig(**_fields(given.get("monitors"), _MONITORS, MonitorConfig())),
         retraining=retraining,
+        require=tuple(map(Requirement, given.get("require", ()))),
     )
     return config, [*problems, *found]
+
+
+def _strategy(section: Section) -> RolloutStrategy:
+    fields = _fields(section, _ROLLOUT, RolloutStrategy())
+    if section.get("costs") is not None:
+        fields["costs"] = CostModel(**_fields(section["costs"], _COSTS, CostModel()))
+    if section.get("freeze"):
+        windows = [{_FREEZE[key]: str(value) for key, value in window.items()} for window in section["freeze"]]
+        fields["freeze"] = tuple(FreezeWindow(**window) for window in windows)
+    if section.get("checks"):
+        default = MetricCheck(name="_", url="http://_", query="_", maximum=0.0)
+        fields["checks"] = tuple(
+            MetricCheck(**{"maximum": None, **_fields(check, _CHECKS, default)}) for check in section["checks"]
+        )
+    return RolloutStrategy(**fields)
 
 
 def _retraining(

@@ -1,31 +1,51 @@
 """Deployments: making, changing, deploying to and rolling back a named endpoint."""
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from tournant.domain.deployment import Deployment, DeploymentConfig, Revision, RevisionState
 from tournant.domain.registry import ModelVersion
-from tournant.domain.rollout import Phase, Rollout, end
+from tournant.domain.rollout import Phase, Rollout, describe_steps, end
 from tournant.errors import Conflict, Invalid, NotFound
 from tournant.ports import UnitOfWork
 from tournant.services.context import Context
 from tournant.services.registry import get_version
 from tournant.services.rollouts import move_rollout, start_rollout, supersede_rollout
-from tournant.services.routing import bump_routes, find_open_rollout
+from tournant.services.routing import bump_routes, find_open_rollout, find_previous
+from tournant.services.vouching import refuse_unvouched
 
 __all__ = [
+    "DeployPlan",
     "add_revision",
     "create_deployment",
     "deploy",
+    "plan_deploy",
     "retire_deployment",
     "rollback",
     "set_shadows",
     "update_deployment",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployPlan:
+    """What a deploy does: the revision, and the rollout that starts (None: nothing changes), which may supersede another."""
+
+    deployment: Deployment
+    revision: Revision
+    rollout: Rollout | None = None
+    supersedes: str = ""
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps ahead, in words."""
+        return () if self.rollout is None else describe_steps(self.rollout)
+
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -67,28 +87,76 @@ def deploy(
     """Roll a model version out to a deployment, which is made if there is none, and give its revision.
 
     Saying it again changes nothing: a model version that is stable, or on its way under the same settings, stays as it
-    is. It may be named by alias (`flights@champion`). A newer one supersedes a rollout in progress. One that was rejected under the same settings is a Conflict. With
-    `force` it is rolled out in any case.
+    is. It may be named by alias (`flights@champion`). A newer one supersedes a rollout in progress. One that was rejected
+    under the same settings is a Conflict. With `force` it is rolled out in any case.
     """
-    which = model_version.partition("@")[2]
-    if which and not which.isdigit():
-        model_version = get_version(ctx, model_version).id
+    asked = _Asked(name, _resolve(ctx, model_version), config, project, reason, force)
     with ctx.transactions.begin() as uow:
-        _get_model_version(uow, model_version)
-        deployment = uow.get(Deployment, name, lock=True)
-        if deployment is None:
-            deployment = _create(ctx, uow, name, config or DeploymentConfig(), project or "")
-        else:
-            deployment = _update(ctx, uow, deployment, config, project)
-        rollout = find_open_rollout(uow, name)
-        known = None if force else _find_known(uow, deployment, model_version, rollout)
-        if known:
-            return known
-        revision = _add_revision(ctx, uow, deployment, model_version, reason)
-        if rollout:
-            supersede_rollout(ctx, uow, rollout, revision.id)
-        start_rollout(ctx, uow, deployment, revision, reason)
-        return replace(revision, state=RevisionState.CANDIDATE, reason="")
+        return _deploy(ctx, uow, asked).revision
+
+
+def plan_deploy(
+    ctx: Context,
+    name: str,
+    model_version: str,
+    *,
+    config: DeploymentConfig | None = None,
+    project: str | None = None,
+    reason: str = "",
+    force: bool = False,
+) -> DeployPlan:
+    """Tell what `deploy` would do, or raise what it would raise, and do nothing."""
+    asked = _Asked(name, _resolve(ctx, model_version), config, project, reason, force)
+    plans = []
+    with contextlib.suppress(_Undone), ctx.transactions.begin() as uow:
+        plans.append(_deploy(ctx, uow, asked))
+        raise _Undone
+    return plans[0]
+
+
+class _Undone(Exception):
+    """What was done was only a rehearsal."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a deploy asks for."""
+
+    name: str
+    model_version: str
+    config: DeploymentConfig | None
+    project: str | None
+    reason: str
+    force: bool
+
+
+def _resolve(ctx: Context, model_version: str) -> str:
+    which = model_version.partition("@")[2]
+    return get_version(ctx, model_version).id if which and not which.isdigit() else model_version
+
+
+def _deploy(ctx: Context, uow: UnitOfWork, asked: _Asked) -> DeployPlan:
+    _get_model_version(uow, asked.model_version)
+    deployment = uow.get(Deployment, asked.name, lock=True)
+    if deployment is None:
+        deployment = _create(ctx, uow, asked.name, asked.config or DeploymentConfig(), asked.project or "")
+    else:
+        deployment = _update(ctx, uow, deployment, asked.config, asked.project)
+    rollout = find_open_rollout(uow, asked.name)
+    known = None if asked.force else _find_known(uow, deployment, asked.model_version, rollout)
+    if known:
+        return DeployPlan(deployment=deployment, revision=known)
+    refuse_unvouched(uow, asked.name, deployment.config.require, asked.model_version)
+    revision = _add_revision(ctx, uow, deployment, asked.model_version, asked.reason)
+    if rollout:
+        supersede_rollout(ctx, uow, rollout, revision.id)
+    started = start_rollout(ctx, uow, deployment, revision, asked.reason)
+    return DeployPlan(
+        deployment=deployment,
+        revision=replace(revision, state=RevisionState.CANDIDATE, reason=""),
+        rollout=started,
+        supersedes=rollout.revision if rollout else "",
+    )
 
 
 def _find_known(
@@ -166,8 +234,7 @@ def rollback(ctx: Context, deployment: str, *, to_revision: str | None = None, r
 def _get_target(uow: UnitOfWork, deployment: Deployment, named: str | None) -> Revision:
     """Only what was stable may become stable without a rollout."""
     if named is None:
-        promoted = uow.find(Rollout, revision=deployment.stable, phase=Phase.PROMOTED.value, order="-ended_at", limit=1)
-        named = promoted[0].stable if promoted else ""
+        named = find_previous(uow, deployment)
         if not named:
             raise Conflict(f"deployment {deployment.name!r} has no earlier revision to return to")
     target = _get_revision(uow, deployment, named)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import zip_longest
 
 from tournant.domain.control import GatewayState
 from tournant.domain.predictions import Segment, Traffic
@@ -66,7 +67,9 @@ def _add_observations(uow: UnitOfWork, deltas: Iterable[Delta]) -> None:
         found = found or Observation(rollout=key[0], epoch=key[1], revision=key[2], role=key[3])
         sums = {name: getattr(found, name) + getattr(delta, name) for name in _JUDGED}
         histogram = _merged(found.histogram, delta.latency)
-        uow.save(replace(found, **sums, histogram=histogram, clusters=_grouped(found.clusters, delta.clusters)))
+        clusters = _grouped(found.clusters, delta.clusters)
+        bins = tuple(map(sum, zip_longest(found.score_bins, delta.score_bins, fillvalue=0)))
+        uow.save(replace(found, **sums, histogram=histogram, clusters=clusters, score_bins=bins))
 
 
 def _add_traffic(uow: UnitOfWork, deltas: Iterable[Delta]) -> None:

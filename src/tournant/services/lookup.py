@@ -3,7 +3,7 @@
 from typing import Any, TypeVar
 
 from tournant.errors import Invalid, NotFound
-from tournant.services.context import Context
+from tournant.services.context import CoreContext
 
 __all__ = ["find_newest", "get_record"]
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 LARGEST_PAGE = 1000
 
 
-def get_record(ctx: Context, kind: type[T], *key: object, noun: str, hint: str = "") -> T:
+def get_record(ctx: CoreContext, kind: type[T], *key: object, noun: str, hint: str = "") -> T:
     """Read a record by primary key; `noun` names it in the error, `hint` says how to list what exists."""
     with ctx.transactions.begin(write=False) as uow:
         record = uow.get(kind, *key)
@@ -22,7 +22,7 @@ def get_record(ctx: Context, kind: type[T], *key: object, noun: str, hint: str =
 
 
 def find_newest(
-    ctx: Context, kind: type[T], /, *, time_field: str, limit: int, before: float | None, **where: Any
+    ctx: CoreContext, kind: type[T], /, *, time_field: str, limit: int, before: float | None, **where: Any
 ) -> list[T]:
     """Read the newest records by `time_field`, optionally only those before a time (keyset paging)."""
     if not 1 <= limit <= LARGEST_PAGE:

@@ -22,7 +22,7 @@ from tournant.domain.watch import (
     watch_performance,
 )
 from tournant.ports import Columns, UnitOfWork
-from tournant.services.alerting import Notice, find_monitor, reconcile_alert, save_with_notices
+from tournant.services.alerting import find_monitor, reconcile_alert
 from tournant.services.context import Context
 from tournant.services.references import UNIT_SECONDS, build_reference, complete_reference, metric_for
 
@@ -115,14 +115,12 @@ def evaluate_unit(ctx: Context, due: DueUnit) -> bool:
             return False
         uow.save(*unit.profiles, *unit.grown)
         _settle_labels(ctx, uow, unit)
-        notices = [
-            *_watch_performance(ctx, uow, deployment, unit),
-            *_watch_drift(ctx, uow, deployment, unit),
-        ]
+        _watch_performance(ctx, uow, deployment, unit)
+        _watch_drift(ctx, uow, deployment, unit)
         expected = deployment.config.labels.maturity_seconds > 0 or deployment.config.labels.delay_seconds > 0
         after = watch_liveness(liveness, unit.evidence, deployment.config.monitors, labels_expected=expected)
-        notices += reconcile_alert(ctx, uow, deployment, after, Severity.WARNING)
-        save_with_notices(uow, after, notices)
+        uow.save(after)
+        reconcile_alert(ctx, uow, deployment, after, Severity.WARNING)
     return True
 
 
@@ -228,16 +226,16 @@ def _settle_labels(ctx: Context, uow: UnitOfWork, unit: _Unit) -> None:
         uow.record(ctx.event("labels.unmatched", f"deployment/{name}", f"{lost} labels met no prediction", count=lost))
 
 
-def _watch_performance(ctx: Context, uow: UnitOfWork, deployment: Deployment, unit: _Unit) -> list[Notice]:
+def _watch_performance(ctx: Context, uow: UnitOfWork, deployment: Deployment, unit: _Unit) -> None:
     before = find_monitor(uow, deployment.name, AlertKind.PERFORMANCE)
     based = rebase(before, deployment.stable, _stable_since(uow, deployment, before))
     reference = _stable_reference(uow, deployment, unit)
     after = watch_performance(based, unit.evidence, reference, deployment.config.monitors)
     uow.save(after)
-    return reconcile_alert(ctx, uow, deployment, after, Severity.CRITICAL)
+    reconcile_alert(ctx, uow, deployment, after, Severity.CRITICAL)
 
 
-def _watch_drift(ctx: Context, uow: UnitOfWork, deployment: Deployment, unit: _Unit) -> list[Notice]:
+def _watch_drift(ctx: Context, uow: UnitOfWork, deployment: Deployment, unit: _Unit) -> None:
     config = deployment.config.monitors
     before = find_monitor(uow, deployment.name, AlertKind.DRIFT)
     based = rebase(before, deployment.stable, _stable_since(uow, deployment, before))
@@ -254,7 +252,7 @@ def _watch_drift(ctx: Context, uow: UnitOfWork, deployment: Deployment, unit: _U
     reference = _stable_reference(uow, deployment, unit)
     after = watch_drift(based, unit.due.end, windows, reference.units if reference else (), config)
     uow.save(after)
-    return reconcile_alert(ctx, uow, deployment, after, drift_severity(after))
+    reconcile_alert(ctx, uow, deployment, after, drift_severity(after))
 
 
 def _stable_reference(uow: UnitOfWork, deployment: Deployment, unit: _Unit) -> ReferenceProfile | None:
@@ -287,6 +285,6 @@ def report_failure(ctx: Context, due: DueUnit, problem: str) -> bool:
             reason=f"the monitors are behind: {problem}",
             state={**before.state, "failure": problem},
         )
-        notices = reconcile_alert(ctx, uow, due.deployment, after, Severity.WARNING)
-        save_with_notices(uow, after, notices)
+        uow.save(after)
+        reconcile_alert(ctx, uow, due.deployment, after, Severity.WARNING)
     return True

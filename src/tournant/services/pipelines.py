@@ -2,37 +2,32 @@
 
 import fcntl
 import hashlib
-import json
-import math
 import os
-import signal
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 from pathlib import Path
-from types import FrameType
 
 from tournant.domain.data import DatasetVersion
-from tournant.domain.environment import Environment
-from tournant.domain.pipeline import Project, TestSpec, producers, upstream
+from tournant.domain.params import flatten_params, written
+from tournant.domain.pipeline import Project, TestSpec
 from tournant.domain.registry import ModelVersion
-from tournant.domain.tracking import Metric, Run, RunStatus, StepRun
-from tournant.errors import Conflict, NotFound, TournantError
+from tournant.domain.run_query import All, Comparison, Entity, RunQuery
+from tournant.domain.tracking import Run, RunStatus, StepRun
+from tournant.errors import Conflict, TournantError
 from tournant.ports import Job
-from tournant.services.code import capture_code, find_commit
 from tournant.services.context import Context, new_id
-from tournant.services.data import add_dataset_version, checkout_dataset_version, find_newest_version, list_datasets
-from tournant.services.environments import capture_environment, get_environment
+from tournant.services.data import find_newest_version
+from tournant.services.environments import get_environment
+from tournant.services.interruption import ending_cleanly
+from tournant.services.pipeline_inputs import PipelineInputs, gather_inputs, names_in_store
 from tournant.services.project_models import makes_model, register_project_model
 from tournant.services.projects import load_project
 from tournant.services.registry import Provenance, get_version
-from tournant.services.steps import NICENESS, StepRunner, command_environ, last_lines, read_metrics
-from tournant.services.tracking import create_run, finish_run, get_run, log_metrics
-from tournant.services.yaml_document import suggest
+from tournant.services.step_order import choose_steps, log_step_metrics, run_steps
+from tournant.services.steps import NICENESS, StepRunner, command_environ, last_lines, own_interpreter
+from tournant.services.tracking import LARGEST_PAGE, create_run, finish_run, get_run
 
 __all__ = ["PipelineResult", "run_project", "run_tests"]
 
@@ -44,6 +39,7 @@ TESTS_AT_ONCE = 2
 class PipelineResult:
     """What a run of a project came to. `model_version` is the newest one unchanged when nothing in it has changed."""
 
+    project: Project
     run: Run
     steps: tuple[StepRun, ...]
     model_version: ModelVersion | None = None
@@ -52,18 +48,6 @@ class PipelineResult:
     def cached(self) -> bool:
         """Whether no step had to run."""
         return all(step.cached for step in self.steps)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Inputs:
-    """All that a run is given."""
-
-    project: Project
-    folder: Path
-    data: Mapping[str, DatasetVersion]
-    environment: Environment | None
-    code: str
-    commit: str
 
 
 def run_project(
@@ -75,6 +59,7 @@ def run_project(
     jobs: int = 2,
     register: bool = True,
     datasets: Mapping[str, str] | None = None,
+    params: Mapping[str, object] | None = None,
     tags: Mapping[str, str] | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> PipelineResult:
@@ -82,18 +67,19 @@ def run_project(
 
     A step with the same command, params, deps and environment as before is answered from the step cache unless `force`;
     so an interrupted run resumes. `datasets` puts dataset versions (`{"flights": "flights@3"}`) in the place of the
-    project's own files. `tags` go to the run and to the model version, which is then always a new one. Invalid, with the
+    project's own files, `params` values in the place of its own. `tags` go to the run and to the model version, which is then always a new one. Invalid, with the
     last lines of its output, when a step fails; Conflict when the folder is being run already.
     """
     folder, say = folder.resolve(), on_progress or _say_nothing
-    with _alone_in(ctx, folder), _ending_cleanly():
-        inputs = _gather(ctx, folder, datasets or {})
-        wanted = _choose(inputs.project, steps)
+    with _alone_in(ctx, folder), ending_cleanly():
+        inputs = gather_inputs(ctx, folder, datasets or {}, params or {})
+        wanted = choose_steps(inputs.project, steps)
         _cancel_interrupted(ctx, inputs)
         run = _begin(ctx, inputs, tags or {})
         try:
-            done = _run_steps(ctx, inputs, run, wanted, jobs=jobs, force=force, say=say)
-            _log_metrics(ctx, inputs, run, wanted)
+            runner = _runner(ctx, inputs, run, force=force, say=say)
+            done = run_steps(runner, wanted, jobs=jobs)
+            log_step_metrics(runner, wanted)
             version = None
             if register and makes_model(inputs.project, wanted):
                 version = _register(ctx, inputs, get_run(ctx, run.id), tags or {}, say)
@@ -103,7 +89,7 @@ def run_project(
         except BaseException as exc:
             finish_run(ctx, run.id, status=RunStatus.CANCELLED, error=f"interrupted: {type(exc).__name__}")
             raise
-        result = PipelineResult(run=finish_run(ctx, run.id), steps=done, model_version=version)
+        result = PipelineResult(project=inputs.project, run=finish_run(ctx, run.id), steps=done, model_version=version)
         if result.steps and result.cached:
             say("nothing changed")
         return result
@@ -118,10 +104,10 @@ def run_tests(
     """
     say = on_progress or _say_nothing
     found = get_version(ctx, version)
-    project = load_project(folder, provided=_in_store(ctx))
+    project = load_project(folder, provided=names_in_store(ctx))
     _restore(ctx, project, folder, found)
     environment = get_environment(ctx, found.environment) if project.environment and found.environment else None
-    python = ctx.environments.build(environment) if environment else _own_python()
+    python = ctx.environments.build(environment) if environment else own_interpreter()
     notes = ctx.settings.home / "runs" / (found.run or "tests")
     environ = {**command_environ(ctx, python), "TOURNANT_MODEL": str(_model_folder(project, folder))}
 
@@ -137,51 +123,11 @@ def run_tests(
         return dict(zip((test.name for test in project.tests), pool.map(passes, project.tests), strict=True))
 
 
-def _gather(ctx: Context, folder: Path, datasets: Mapping[str, str]) -> _Inputs:
-    project = load_project(folder, provided={*datasets, *_in_store(ctx)})
-    unknown = [name for name in datasets if name not in project.data]
-    if unknown:
-        known = ", ".join(project.data) or "none"
-        raise NotFound(f"the project has no dataset {unknown[0]!r} (it has: {known})")
-    data = {name: _bring(ctx, name, folder, path, datasets.get(name)) for name, path in project.data.items()}
-    return _Inputs(
-        project=project,
-        folder=folder,
-        data=data,
-        environment=capture_environment(ctx, project),
-        code=capture_code(ctx, project, folder),
-        commit=find_commit(folder),
-    )
-
-
-def _in_store(ctx: Context) -> set[str]:
-    return {dataset.name for dataset in list_datasets(ctx)}
-
-
-def _bring(ctx: Context, name: str, folder: Path, path: str, wanted: str | None) -> DatasetVersion:
-    """Give the version of a dataset that a run reads: the one wanted, the one whose content is there, or a new one."""
-    if wanted or not (folder / path).exists():
-        return checkout_dataset_version(ctx, wanted or name, folder / path)
-    digest, _ = ctx.blobs.put_tree(folder / path)
-    with ctx.transactions.begin(write=False) as uow:
-        known = uow.find(DatasetVersion, dataset=name, digest=digest, order="-number", limit=1)
-    return known[0] if known else add_dataset_version(ctx, name, folder / path, source="project", project_path=path)
-
-
-def _choose(project: Project, steps: Sequence[str]) -> frozenset[str]:
-    names = [step.name for step in project.steps]
-    for name in steps:
-        if name not in names:
-            hint = suggest(name, names) or f" (it has: {', '.join(names)})"
-            raise NotFound(f"the pipeline has no step {name!r}{hint}")
-    return upstream(project.steps, steps or names)
-
-
-def _begin(ctx: Context, inputs: _Inputs, tags: Mapping[str, str]) -> Run:
+def _begin(ctx: Context, inputs: PipelineInputs, tags: Mapping[str, str]) -> Run:
     return create_run(
         ctx,
         experiment=inputs.project.name,
-        params={key: value if isinstance(value, str) else _json(value) for key, value in inputs.project.params.items()},
+        params={name: written(value) for name, value in flatten_params(inputs.project.params).items()},
         tags={FOLDER_TAG: str(inputs.folder), **tags},
         datasets=[version.id for version in inputs.data.values()],
         code=inputs.code,
@@ -190,73 +136,21 @@ def _begin(ctx: Context, inputs: _Inputs, tags: Mapping[str, str]) -> Run:
     )
 
 
-def _run_steps(
-    ctx: Context,
-    inputs: _Inputs,
-    run: Run,
-    wanted: frozenset[str],
-    *,
-    jobs: int,
-    force: bool,
-    say: Callable[[str], None],
-) -> tuple[StepRun, ...]:
-    project = inputs.project
-    runner = StepRunner(
+def _runner(ctx: Context, inputs: PipelineInputs, run: Run, *, force: bool, say: Callable[[str], None]) -> StepRunner:
+    return StepRunner(
         ctx=ctx,
-        project=project,
+        project=inputs.project,
         folder=inputs.folder,
         run=run,
         environment=inputs.environment,
-        known={project.data[name]: version.digest for name, version in inputs.data.items()},
+        known={inputs.project.data[name]: version.digest for name, version in inputs.data.items()},
         force=force,
         say=say,
     )
-    places = {step.name: (position, step) for position, step in enumerate(project.steps) if step.name in wanted}
-    order = TopologicalSorter({name: needs for name, needs in producers(project.steps).items() if name in wanted})
-    order.prepare()
-    pending: dict[Future[StepRun], str] = {}
-    done: dict[str, StepRun] = {}
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
-        try:
-            while order.is_active():
-                for name in order.get_ready():
-                    position, step = places[name]
-                    pending[pool.submit(runner.run_step, step, position)] = name
-                ended, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    name = pending.pop(future)
-                    done[name] = future.result()
-                    order.done(name)
-        except TournantError:
-            for future in pending:
-                future.cancel()  # those that run already may end: their outs go to the cache
-            raise
-        except BaseException:
-            for future in pending:
-                future.cancel()
-            for job in list(runner.running):
-                ctx.executor.stop(job)
-            raise
-    return tuple(done[name] for name in places)
-
-
-def _log_metrics(ctx: Context, inputs: _Inputs, run: Run, wanted: frozenset[str]) -> None:
-    now = ctx.clock.now()
-    found = {
-        key: value
-        for step in inputs.project.steps
-        if step.name in wanted
-        for key, value in read_metrics(inputs.folder, step).items()
-        if math.isfinite(value)
-    }
-    if found:
-        log_metrics(
-            ctx, run.id, [Metric(run=run.id, key=key, step=0, time=now, value=value) for key, value in found.items()]
-        )
 
 
 def _register(
-    ctx: Context, inputs: _Inputs, run: Run, tags: Mapping[str, str], say: Callable[[str], None]
+    ctx: Context, inputs: PipelineInputs, run: Run, tags: Mapping[str, str], say: Callable[[str], None]
 ) -> ModelVersion:
     provenance = Provenance(
         run=run.id, code=run.code, commit=run.commit, datasets=run.datasets, metrics=run.metrics, tags=tags
@@ -287,11 +181,12 @@ def _model_folder(project: Project, folder: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _cancel_interrupted(ctx: Context, inputs: _Inputs) -> None:
+def _cancel_interrupted(ctx: Context, inputs: PipelineInputs) -> None:
     """End what a run in this folder has left behind that was killed: its record, and jobs which outlived it."""
     with ctx.transactions.begin(write=False) as uow:
-        runs = uow.find(Run, experiment=inputs.project.name, status=RunStatus.RUNNING)
-        left = [run for run in runs if run.tags.get(FOLDER_TAG) == str(inputs.folder)]
+        here = Comparison(entity=Entity.TAG, key=FOLDER_TAG, operator="=", value=str(inputs.folder))
+        going = Comparison(entity=Entity.ATTRIBUTE, key="status", operator="=", value=RunStatus.RUNNING.value)
+        left = uow.runs.find(RunQuery(condition=All((here, going)), limit=LARGEST_PAGE))
         steps = [step for run in left for step in uow.find(StepRun, run=run.id, status=RunStatus.RUNNING)]
     for step in steps:
         ctx.executor.stop(f"{step.run}-{step.step}")
@@ -310,31 +205,6 @@ def _alone_in(ctx: Context, folder: Path) -> Iterator[None]:
         except OSError as exc:
             raise Conflict(f"the project in {folder} is being run already; wait for it, or stop it") from exc
         yield
-
-
-@contextmanager
-def _ending_cleanly() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does, its jobs included, where nobody else handles it."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _json(value: object) -> str:
-    return json.dumps(value)
-
-
-def _own_python() -> Path:
-    return Path(sys.executable)
 
 
 def _say_nothing(_text: str) -> None:

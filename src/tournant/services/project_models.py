@@ -17,7 +17,7 @@ from tournant.services.model_files import ModelFolder, open_model_folder, requir
 from tournant.services.registry import Provenance, Reference, list_versions, register_model
 from tournant.services.requirements import read_requirements
 
-__all__ = ["makes_model", "register_file", "register_project_model"]
+__all__ = ["check_deployable_name", "makes_model", "register_file", "register_project_model"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")  # of a deployment too
 
@@ -86,9 +86,7 @@ def register_file(
     """
     if not path.is_file():
         raise NotFound(f"there is no file {path}")
-    if not _NAME.fullmatch(name):
-        words = "letters, digits, '_', '.', '-', at most 63"
-        raise Invalid(f"{name!r} is no name of a model: {words}. Give it one: --name", place="name")
+    check_deployable_name(name)
     with _as_folder(path) as folder:
         model = open_model_folder(folder, entry=path.name, example=example)
         text = read_requirements(requirements) if requirements else ""
@@ -100,6 +98,13 @@ def register_file(
         return register_model(
             ctx, model, name=name, environment=environment, provenance=provenance, tolerance=tolerance
         )
+
+
+def check_deployable_name(name: str) -> None:
+    """Invalid unless a model and a deployment may have the name."""
+    if not _NAME.fullmatch(name):
+        words = "letters, digits, '_', '.', '-', at most 63"
+        raise Invalid(f"{name!r} is no name of a model: {words}. Give it one: --name", place="name")
 
 
 @contextmanager
@@ -146,7 +151,7 @@ def _find_unchanged(
     newest = next(iter(list_versions(ctx, name)), None)
     if newest is None:
         return None
-    digest = ctx.blobs.put_tree(model.path)[0]
+    digest = ctx.blobs.put_tree(model.path).digest
     wanted = (digest, provenance.code, provenance.datasets, environment.digest if environment else "")
     found = (newest.digest, newest.code, newest.datasets, newest.environment)
     return newest if wanted == found else None

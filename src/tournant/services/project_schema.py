@@ -5,10 +5,11 @@
 
 from collections.abc import Mapping
 
-from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig
+from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig, Requirement
+from tournant.domain.performance import METRICS
 from tournant.domain.pipeline import ModelSpec, Step
 from tournant.domain.retraining import RetrainingPolicy
-from tournant.domain.rollout import RolloutStrategy
+from tournant.domain.rollout import APPROVALS, EVIDENCE, CostModel, RolloutStrategy
 
 __all__ = ["project_schema"]
 
@@ -16,7 +17,7 @@ Schema = dict[str, object]
 
 _DURATION = r"^\d+(\.\d+)?(ms|s|m|h|d|w)$"
 _MODEL, _DEPLOYMENT, _LABELS, _MONITORS = ModelSpec(name=""), DeploymentConfig(), LabelConfig(), MonitorConfig()
-_ROLLOUT, _RETRAINING = RolloutStrategy(), RetrainingPolicy(dataset="")
+_ROLLOUT, _COSTS, _RETRAINING = RolloutStrategy(), CostModel(), RetrainingPolicy(dataset="")
 
 
 def project_schema() -> Schema:
@@ -30,7 +31,10 @@ def project_schema() -> Schema:
             project=_name("The project's name; its runs are the experiment of this name"),
             environment=_environment(),
             data=_named(_path("A file or folder"), "Datasets: name and path. Each run keeps their content as versions"),
-            params=_named({}, "What steps may be told: any value by name"),
+            params=_named(
+                {}, "What steps may be told: any value by name; in texts of steps as `${name}`, nested as `${a.b}`"
+            ),
+            params_files=_list(_path("A file"), "YAML, JSON or TOML files with more params, under those given here"),
             pipeline=_named(_step(), "Steps by name; each waits for those that make what it depends on"),
             model=_model(),
             tests=_list(_test(), "Commands that a model must pass"),
@@ -48,7 +52,9 @@ def _environment() -> Schema:
             "pattern": r"^3\.\d+$",
             "expects": 'a Python version such as "3.11"',
         },
-        requirements=_path("A requirements file, as for pip"),
+        requirements=_path(
+            "A requirements file as for pip, a pyproject.toml, a uv.lock, or a conda file (its pip part)"
+        ),
     )
 
 
@@ -61,10 +67,26 @@ def _step() -> Schema:
         params=_list(_text("A param"), "The params it reads, from the JSON file that TOURNANT_PARAMS names"),
         outs=_list(_path("A path"), "Files and folders it makes; removed before it runs, restored when it need not"),
         metrics=_list(_path("A path"), "JSON files of numbers it makes; they become the run's metrics"),
+        plots=_list(
+            _path("A path"),
+            "CSV or JSON files of rows it makes, which `tournant plots` draws: first column against others",
+        ),
         env=_named(_scalar(), "Environment variables"),
         resources=_section(
             "What it may use.", threads=_whole("Threads of numeric libraries", default=Step(name="", run="").threads)
         ),
+        foreach={
+            "type": ["array", "object", "string"],
+            "description": "Repeat the step for each item (`${item}`, in a section also `${key}`), as STEP.ITEM; or a param's name",
+            "expects": "a list, a section, or a param such as ${regions}",
+        },
+        matrix=_named(
+            {"type": ["array", "string"], "expects": "a list, or a param such as ${depths}"},
+            "Repeat the step for each combination of these lists' values (`${item.NAME}`)",
+        ),
+        frozen=_flag("Whether it is not run any more: what it made last is taken", default=False),
+        retries=_whole("How many times it is run again when it fails", default=0),
+        timeout=_duration("It fails when it takes longer; 0: no bound", 0.0),
     )
 
 
@@ -107,11 +129,19 @@ def _deployment() -> Schema:
         entity=_text(
             "The input column whose value keeps to one side of a split, or `header:NAME` for a request's header; default: requests are split at random"
         ),
+        standby=_flag(
+            "Whether gateways keep the revision before loaded, so that a rollback takes effect at once",
+            default=_DEPLOYMENT.standby,
+        ),
         labels=_section(
             "How what really happened comes to be known.",
             column=_text(f"The label's name; default: the model's `label`, else {_LABELS.column}"),
             delay=_duration("How long after a prediction its label is expected", _LABELS.delay_seconds),
             maturity=_duration("How long after a unit of evidence its labels are complete", _LABELS.maturity_seconds),
+        ),
+        require=_list(
+            _option("A proof", [requirement.value for requirement in Requirement]),
+            "What a version must have to be rolled out: `signed` (tournant models sign), `verified` (tournant verify)",
         ),
         rollout=_rollout(),
         monitors=_monitors(),
@@ -135,15 +165,64 @@ def _rollout() -> Schema:
         max_error_increase=_number("Allowed increase of the share of errors", default=s.max_error_increase),
         max_loss_increase=_number("Allowed increase of the mean loss", default=s.max_loss_increase),
         max_score_shift=_number("Allowed difference of the mean score", default=s.max_score_shift),
+        max_score_distance=_number(
+            "Allowed distance of the distributions of probabilities (Kolmogorov-Smirnov)", default=s.max_score_distance
+        ),
         warmup_requests=_whole("Requests replayed before it gets any", default=s.warmup_requests),
         strict=_flag("Whether a step succeeds only once whole intervals are within their limits", default=s.strict),
-        automatic=_flag("Whether it moves on by itself", default=s.automatic),
+        evidence=_option(
+            "What is independent of each other: `unit` (the monitors' unit of evidence) or `row` (each labelled request)",
+            list(EVIDENCE),
+            s.evidence,
+        ),
+        slices=_list(
+            _text("An input column"), "Columns whose every value is judged on its own: one that loses more stops it"
+        ),
+        costs=_section(
+            "What wrong decisions cost; a candidate may not cost more than stable.",
+            false_positive=_number("Acting on what was not so", default=_COSTS.false_positive),
+            false_negative=_number("Not acting on what was so", default=_COSTS.false_negative),
+            threshold=_number("From which prediction on it is acted", default=_COSTS.threshold),
+            max_increase=_number("Allowed increase of the cost a request", default=_COSTS.max_increase),
+        ),
+        checks=_list(
+            _section(
+                "A query of Prometheus; `$deployment` and `$revision` stand for those of the rollout.",
+                required=["name", "url", "query"],
+                name=_text("What it is called among the gates"),
+                url=_text("Prometheus's address"),
+                query=_text("An instant query that gives one number"),
+                maximum={"type": "number", "description": "Above it the check fails"},
+                minimum={"type": "number", "description": "Below it the check fails"},
+                failures={**_whole("Readings in a row beyond a limit that fail it", default=3), "minimum": 1},
+                every=_duration("How long at least between readings (real time)", 15.0),
+            ),
+            "Metrics that decide too",
+        ),
+        approval=_option(
+            "What waits for `tournant rollouts promote`: `none`, `promotion` (to stable) or `steps` (each rise of its share)",
+            list(APPROVALS),
+            s.approval,
+        ),
+        freeze=_list(
+            _section(
+                "A time in which no share rises; what fails is rolled back all the same.",
+                required=["from", "until"],
+                **{
+                    "from": _text("Weekly (`Fri 17:00`) or by date (`2026-12-24`)"),
+                    "until": _text("Its end, of the same kind"),
+                    "zone": _text("Whose time it is, such as Europe/Berlin; default: UTC"),
+                    "reason": _text("Why, for those who wait"),
+                },
+            ),
+            "Times in which nothing goes forward",
+        ),
     )
 
 
 def _monitors() -> Schema:
     m = _MONITORS
-    metrics = ["log_loss", "brier", "squared_error", "absolute_error"]
+    metrics = list(METRICS)
     return _section(
         "What is watched, and how often a false alarm is acceptable.",
         unit=_option("The unit of evidence: rows within one are not independent", ["hour", "day"], m.unit),
@@ -246,7 +325,13 @@ def _option(description: str, options: list[str], default: str = "") -> Schema:
 
 
 def _duration(description: str, default_seconds: float) -> Schema:
-    text = f"{default_seconds / 86_400:g}d" if default_seconds else 0
+    text = (
+        0
+        if not default_seconds
+        else f"{default_seconds / 86_400:g}d"
+        if default_seconds >= 3_600
+        else f"{default_seconds:g}s"
+    )
     limits: Mapping[str, object] = {"pattern": _DURATION, "minimum": 0, "maximum": 0, "default": text}
     expects = "a duration such as 90s, 15m, 6h, 1d or 2w"
     return {"type": ["string", "integer"], "description": description, **limits, "expects": expects}

@@ -17,7 +17,7 @@ __all__ = ["UNIT_SECONDS", "build_reference", "complete_reference", "metric_for"
 
 UNIT_SECONDS = {"hour": 3600.0, "day": 86_400.0}
 REFERENCE_ROWS = 200_000
-_PROBABILITY_METRICS = ("log_loss", "brier")
+_PROBABILITY_METRICS = ("log_loss", "brier", "error_rate")
 
 
 def build_reference(

@@ -26,7 +26,10 @@ __all__ = [
     "lineage",
     "list_models",
     "list_versions",
+    "next_number",
+    "prepare_version",
     "register_model",
+    "remove_alias",
     "set_alias",
 ]
 
@@ -71,27 +74,47 @@ def register_model(
     `environment` is None for the flavor `onnx` only. Invalid when the model does not load or predict its example, or when
     the reference rows are not what it takes; a model that merely does not convert is registered with the reason.
     """
+    fields = _serving_fields(ctx, folder, environment, predict=predict, reference=reference, tolerance=tolerance)
+    return _keep_version(ctx, name, alias, {**fields, **_provenance_fields(provenance or Provenance())})
+
+
+def prepare_version(
+    ctx: Context, version: ModelVersion, folder: ModelFolder, environment: Environment | None
+) -> ModelVersion:
+    """Make a version servable that was only pointed to: look into its folder, convert it, and keep all of it."""
+    fields = _serving_fields(ctx, folder, environment, predict="", reference=None, tolerance=1e-4)
+    prepared = replace(version, **fields)
+    with ctx.transactions.begin() as uow:
+        uow.save(prepared)
+        summary = f"{version.id} prepared for serving; conversion {prepared.conversion.status.value}"
+        uow.record(ctx.event("model.version_prepared", f"model/{version.model}", summary, version=version.id))
+    return prepared
+
+
+def _serving_fields(
+    ctx: Context,
+    folder: ModelFolder,
+    environment: Environment | None,
+    *,
+    predict: str,
+    reference: Reference | None,
+    tolerance: float,
+) -> dict[str, Any]:
     inspection = _inspect(ctx, folder, predict, environment, reference)
     if reference:
         _check_reference(ctx, reference, inspection.signature)
     conversion = _convert(ctx, folder, inspection, environment, reference, tolerance)
-    return _keep_version(
-        ctx,
-        name,
-        alias,
-        {
-            "digest": ctx.blobs.put_tree(folder.path)[0],
-            "flavor": folder.flavor,
-            "entry": folder.entry,
-            "predict": inspection.predict,
-            "signature": inspection.signature,
-            "example": inspection.example,
-            "environment": environment.digest if environment else "",
-            "conversion": conversion,
-            **_reference_fields(ctx, reference),
-            **_provenance_fields(provenance or Provenance()),
-        },
-    )
+    return {
+        "digest": ctx.blobs.put_tree(folder.path).digest,
+        "flavor": folder.flavor,
+        "entry": folder.entry,
+        "predict": inspection.predict,
+        "signature": inspection.signature,
+        "example": inspection.example,
+        "environment": environment.digest if environment else "",
+        "conversion": conversion,
+        **_reference_fields(ctx, reference),
+    }
 
 
 def _convert(
@@ -204,10 +227,10 @@ def _add_version(ctx: Context, name: str, alias: str, fields: Mapping[str, Any])
     now = ctx.clock.now()
     with ctx.transactions.begin() as uow:
         if uow.get(RegisteredModel, name, lock=True) is None:
-            uow.add(RegisteredModel(name=name, created_at=now))
-        number = next((v.number for v in uow.find(ModelVersion, model=name, order="-number", limit=1)), 0) + 1
+            uow.add(RegisteredModel(name=name, created_at=now, updated_at=now))
+        number = next_number(ctx, uow, name)
         version = ModelVersion(
-            id=f"{name}@{number}", model=name, number=number, created_at=now, actor=ctx.actor, **fields
+            id=f"{name}@{number}", model=name, number=number, created_at=now, updated_at=now, actor=ctx.actor, **fields
         )
         uow.add(version)
         summary = f"{version.id} registered; conversion {version.conversion.status.value}"
@@ -217,22 +240,50 @@ def _add_version(ctx: Context, name: str, alias: str, fields: Mapping[str, Any])
     return version
 
 
-def set_alias(ctx: Context, model: str, alias: str, version: int) -> ModelAlias:
-    """Let an alias name a version; NotFound when there is no such version."""
+def next_number(ctx: Context, uow: UnitOfWork, name: str) -> int:
+    """Take the next version number of a model that is there."""
+    model = uow.get(RegisteredModel, name, lock=True)
+    if model is None:
+        raise NotFound(f"Registered Model with name={name} not found")
+    newest = next((v.number for v in uow.find(ModelVersion, model=name, order="-number", limit=1)), 0)
+    number = max(model.versions, newest) + 1
+    uow.save(replace(model, versions=number, updated_at=ctx.clock.now()))
+    return number
+
+
+def set_alias(ctx: Context, model: str, alias: str, version: int, *, reason: str = "") -> ModelAlias:
+    """Let an alias name a version; NotFound when there is no such version. Who, when and why stays on record."""
     if not alias or alias.isdigit() or not all(c.isalnum() or c in "_-." for c in alias):
         raise Invalid(f"{alias!r} is no alias: letters, digits, '_', '-' and '.', and not a number", place="alias")
     with ctx.transactions.begin() as uow:
         if uow.get(ModelVersion, f"{model}@{version}") is None:
             newest = _newest(uow, model)
             raise NotFound(f"model {model!r} has no version {version} (the newest is {newest.number})")
-        return _move_alias(ctx, uow, model, alias, version)
+        return _move_alias(ctx, uow, model, alias, version, reason=reason)
 
 
-def _move_alias(ctx: Context, uow: UnitOfWork, model: str, alias: str, version: int) -> ModelAlias:
+def _move_alias(ctx: Context, uow: UnitOfWork, model: str, alias: str, version: int, *, reason: str = "") -> ModelAlias:
+    before = uow.get(ModelAlias, model, alias, lock=True)
     moved = ModelAlias(model=model, alias=alias, version=version, moved_at=ctx.clock.now(), actor=ctx.actor)
     uow.save(moved)
-    uow.record(ctx.event("model.alias_set", f"model/{model}", f"{model}@{alias} is now version {version}"))
+    summary = f"{model}@{alias} is now version {version}" + (f": {reason}" if reason else "")
+    data = {"alias": alias, "version": version, "before": before.version if before else None, "reason": reason}
+    uow.record(ctx.event("model.alias_set", f"model/{model}", summary, **data))
     return moved
+
+
+def remove_alias(ctx: Context, model: str, alias: str, *, reason: str = "") -> None:
+    """Take an alias away; nothing happens when it is not there. Who, when and why stays on record."""
+    with ctx.transactions.begin() as uow:
+        if uow.get(RegisteredModel, model) is None:
+            raise NotFound(f"Registered Model with name={model} not found")
+        before = uow.get(ModelAlias, model, alias, lock=True)
+        if before is None:
+            return
+        uow.remove(ModelAlias, model=model, alias=alias)
+        summary = f"{model}@{alias} names no version any more" + (f": {reason}" if reason else "")
+        data = {"alias": alias, "version": None, "before": before.version, "reason": reason}
+        uow.record(ctx.event("model.alias_removed", f"model/{model}", summary, **data))
 
 
 def get_model(ctx: Context, name: str) -> RegisteredModel:
@@ -299,6 +350,6 @@ def lineage(ctx: Context, version: str) -> Lineage:
         return Lineage(
             version=found,
             datasets=tuple(uow.find(DatasetVersion, id__in=list(found.datasets), order="id")),
-            run=uow.get(Run, found.run) if found.run else None,
+            run=uow.runs.get(found.run) if found.run else None,
             revisions=tuple(uow.find(Revision, model_version=found.id, order="created_at")),
         )

@@ -1,17 +1,24 @@
 """Rollouts: how one starts, moves and ends, and steering it by hand."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
+from tournant.domain.control import Event, GatewayState
 from tournant.domain.deployment import Deployment, Revision, RevisionState
+from tournant.domain.freeze import find_freeze
 from tournant.domain.rollout import Gate, Phase, Rollout, RolloutDecision, Verdict, advance, end
 from tournant.errors import Conflict, NotFound
 from tournant.ports import UnitOfWork
 from tournant.services.context import Context, new_id
-from tournant.services.routing import bump_routes
+from tournant.services.routing import bump_routes, routes_version
 
 __all__ = [
     "abort_rollout",
+    "ask_for_approval",
     "move_rollout",
+    "note_restored",
     "pause_rollout",
     "promote_rollout",
     "resume_rollout",
@@ -24,7 +31,7 @@ _DONE = {
     "advance": "advanced",
     "promote": "promoted",
     "fail": "failed",
-    "inconclusive": "ended",
+    "inconclusive": "inconclusive",
     "abort": "aborted",
     "pause": "paused",
     "resume": "resumed",
@@ -54,6 +61,9 @@ def move_rollout(ctx: Context, uow: UnitOfWork, rollout: Rollout, *, action: str
 
     `action` is `start`, `advance`, `promote`, `fail`, `inconclusive`, `abort`, `pause` or `resume`.
     """
+    bump_routes(uow)
+    if rollout.phase.final:
+        rollout = replace(rollout, decided_at=time.time(), decided_routes=routes_version(uow))
     uow.save(rollout)
     uow.add(
         RolloutDecision(
@@ -81,7 +91,31 @@ def move_rollout(ctx: Context, uow: UnitOfWork, rollout: Rollout, *, action: str
         )
     )
     _settle_revisions(uow, rollout)
-    bump_routes(uow)
+
+
+def note_restored(ctx: Context, gateways: Sequence[GatewayState]) -> bool:
+    """Keep, for rollouts that have ended, how long it took until every live gateway followed; true if one did now."""
+    with ctx.transactions.begin(write=False) as uow:
+        ended = uow.find(Rollout, restored_seconds=None, decided_routes__gt=0, order="id")
+    followed = min((gateway.routes_version for gateway in gateways), default=0)
+    restored = [rollout for rollout in ended if rollout.decided_routes <= followed]
+    if not restored:
+        return False
+    heard = max(gateway.seen_at for gateway in gateways)
+    with ctx.transactions.begin() as uow:
+        uow.save(*(replace(found, restored_seconds=max(0.0, heard - found.decided_at)) for found in restored))
+    return True
+
+
+def ask_for_approval(ctx: Context, rollout: Rollout) -> Event:
+    """Give the event that a rollout has come to where somebody has to promote it."""
+    return ctx.event(
+        "rollout.waits",
+        f"deployment/{rollout.deployment}",
+        f"{rollout.revision} {rollout.reason}: tournant rollouts promote {rollout.deployment}",
+        rollout=rollout.id,
+        revision=rollout.revision,
+    )
 
 
 def _settle_revisions(uow: UnitOfWork, rollout: Rollout) -> None:
@@ -122,6 +156,7 @@ def promote_rollout(ctx: Context, rollout_id: str, *, reason: str = "", force: b
             raise Conflict(f"{rollout.revision} is still pending: wait until gateways have loaded it")
         if not force:
             _ask_for_minimum(rollout)
+            _refuse_frozen(rollout, ctx.clock.now())
         moved = advance(rollout, now=ctx.clock.now())
         if force:
             moved = replace(moved, phase=Phase.PROMOTED, ended_at=ctx.clock.now(), gates=rollout.gates)
@@ -141,6 +176,16 @@ def _ask_for_minimum(rollout: Rollout) -> None:
     if short or not rollout.gates:
         missing = short[0].reason if short else "nothing has been seen of it yet"
         raise Conflict(f"{rollout.revision} has not been seen enough to move on: {missing}")
+
+
+def _refuse_frozen(rollout: Rollout, now: float) -> None:
+    frozen = find_freeze(rollout.strategy.freeze, now) if rollout.stable else None
+    if frozen:
+        until = datetime.fromtimestamp(frozen.until, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        raise Conflict(
+            f"no share rises until {until}{frozen.why}. To move {rollout.revision} on all the same: "
+            f"tournant rollouts promote {rollout.deployment} --force"
+        )
 
 
 def pause_rollout(ctx: Context, rollout_id: str, *, reason: str = "") -> Rollout:

@@ -13,7 +13,7 @@ from tournant.messages.routing import DeploymentRoute, ModelRoute, RevisionRoute
 from tournant.ports import UnitOfWork
 from tournant.services.context import Context
 
-__all__ = ["OPEN_PHASES", "bump_routes", "find_open_rollout", "routes_version", "routing_table"]
+__all__ = ["OPEN_PHASES", "bump_routes", "find_open_rollout", "find_previous", "routes_version", "routing_table"]
 
 OPEN_PHASES = tuple(phase.value for phase in Phase if not phase.final)
 _LOADING = (Phase.PENDING, Phase.WARMING)
@@ -38,6 +38,12 @@ def find_open_rollout(uow: UnitOfWork, deployment: str) -> Rollout | None:
     return found[0] if found else None
 
 
+def find_previous(uow: UnitOfWork, deployment: Deployment) -> str:
+    """Give the revision that was stable before, to which a rollback returns; empty if there was none."""
+    promoted = uow.find(Rollout, revision=deployment.stable, phase=Phase.PROMOTED.value, order="-ended_at", limit=1)
+    return promoted[0].stable if promoted else ""
+
+
 def routing_table(ctx: Context) -> RoutingTable:
     """Build what gateways serve by, in one consistent read."""
     with ctx.transactions.begin(write=False) as uow:
@@ -60,12 +66,16 @@ def _deployment_route(uow: UnitOfWork, deployment: Deployment) -> DeploymentRout
     phase = rollout.phase if rollout else None
     judged = rollout if rollout and phase not in _LOADING else None
     canary = candidate if phase is Phase.CANARY else ""
-    compared = phase is Phase.SHADOW or (rollout and canary and rollout.strategy.minimum_labels)
-    shadows = (*deployment.shadows, *((candidate,) if compared else ()))
+    labelled = bool(rollout and canary and rollout.strategy.minimum_labels)
+    compared = phase is Phase.SHADOW or labelled
+    # At 100 % stable is what scores copies, so that labels still tell of both.
+    whole = bool(rollout and labelled and rollout.canary_percent == 100)
+    shadows = (*deployment.shadows, *((candidate,) if compared else ()), *((deployment.stable,) if whole else ()))
     # A permanent shadow that is stable now shadows what the canary gets.
     shadows = tuple(dict.fromkeys(shadow for shadow in shadows if canary or shadow != deployment.stable))
     warming = (candidate,) if phase in _LOADING else ()
-    held = dict.fromkeys(filter(None, (deployment.stable, canary, *shadows, *warming)))
+    standby = find_previous(uow, deployment) if deployment.config.standby else ""
+    held = dict.fromkeys(filter(None, (deployment.stable, canary, *shadows, *warming, standby)))
     return DeploymentRoute(
         name=deployment.name,
         slo_p99_ms=deployment.config.slo_p99_ms,
@@ -77,6 +87,7 @@ def _deployment_route(uow: UnitOfWork, deployment: Deployment) -> DeploymentRout
         epoch=judged.epoch if judged else 0,
         shadows=shadows,
         warming=warming,
+        standby=standby,
         warmup_requests=(rollout.strategy if rollout else deployment.config.rollout).warmup_requests,
         revisions=_revision_routes(uow, held),
     )

@@ -11,14 +11,24 @@ from pathlib import Path
 
 from tournant.domain.data import StepCacheEntry
 from tournant.domain.environment import Environment
+from tournant.domain.machine import StepMachine, numeric_defaults
+from tournant.domain.params import find_param
 from tournant.domain.pipeline import Project, Step, cache_key, flatten_metrics
 from tournant.domain.tracking import Run, RunStatus, StepRun
 from tournant.errors import Invalid
-from tournant.ports import Job
+from tournant.ports import Job, JobStatus
 from tournant.services.context import Context
 from tournant.services.tracking import log_step
 
-__all__ = ["StepRunner", "command_environ", "last_lines", "read_metrics"]
+__all__ = [
+    "StepRunner",
+    "command_environ",
+    "find_cached",
+    "last_lines",
+    "own_interpreter",
+    "read_metrics",
+    "step_environment",
+]
 
 _BY_SIGNAL = 128  # a shell says that a command was killed by adding the signal to this
 NICENESS = 10  # training must not starve serving on the same machine
@@ -43,13 +53,12 @@ class _Interpreter:
     def get(self) -> Path:
         with self.lock:
             if self.path is None:
-                self.path = (
-                    self.ctx.environments.build(self.environment) if self.environment else _platform_interpreter()
-                )
+                self.path = self.ctx.environments.build(self.environment) if self.environment else own_interpreter()
         return self.path
 
 
-def _platform_interpreter() -> Path:
+def own_interpreter() -> Path:
+    """Give the Python that runs tournant, where a project declares no environment."""
     return Path(sys.executable)
 
 
@@ -57,7 +66,8 @@ def _platform_interpreter() -> Path:
 class StepRunner:
     """Runs the steps of one run of a project; several may run at once, in threads.
 
-    `known` are digests of paths that need not be read: datasets, and outs once they are made.
+    `known` are digests of paths that need not be read: datasets, and outs once they are made. Without `caching` the step
+    cache is neither read nor written; `variables` are set for a step (by name) beside its own.
     """
 
     ctx: Context
@@ -67,6 +77,8 @@ class StepRunner:
     environment: Environment | None
     known: dict[str, str]
     force: bool = False
+    caching: bool = True
+    variables: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     say: Callable[[str], None]
     running: set[str] = field(default_factory=set)
 
@@ -76,9 +88,9 @@ class StepRunner:
 
     def run_step(self, step: Step, position: int) -> StepRun:
         """Make a step's outs, by the cache or by running it; Invalid with its last lines when it fails."""
-        params = {name: self.project.params[name] for name in step.params}
+        params = {name: find_param(self.project.params, name) for name in step.params}
         deps = {dep: self._digest(step, dep) for dep in step.deps}
-        environment = self.environment.digest if self.environment else f"platform {self.ctx.settings.platform_python}"
+        environment = step_environment(self.ctx, self.environment)
         key = cache_key(step, params=params, deps=deps, environment=environment)
         record = StepRun(
             run=self.run.id,
@@ -88,7 +100,9 @@ class StepRunner:
             cache_key=key,
             started_at=self.ctx.clock.now(),
         )
-        entry = None if self.force else self._find_cached(key)
+        if step.frozen:
+            return self._take_frozen(step, record)
+        entry = None if self.force or not self.caching else find_cached(self.ctx, key)
         if entry:
             return self._take_cached(step, record, entry)
         return self._execute(step, record, params)
@@ -97,17 +111,29 @@ class StepRunner:
         if dep not in self.known:
             if not (self.folder / dep).exists():
                 raise Invalid(f"step {step.name!r} needs {dep!r}, which is not there", place=f"pipeline.{step.name}")
-            self.known[dep] = self.ctx.blobs.put_tree(self.folder / dep)[0]
+            self.known[dep] = self.ctx.blobs.put_tree(self.folder / dep).digest
         return self.known[dep]
 
-    def _find_cached(self, key: str) -> StepCacheEntry | None:
+    def _take_frozen(self, step: Step, record: StepRun) -> StepRun:
+        """Take what stands in the folder, or else what the step made last."""
+        absent = [path for path in step.products if not (self.folder / path).exists()]
         with self.ctx.transactions.begin(write=False) as uow:
-            entry = uow.get(StepCacheEntry, key)
-        return entry if entry and all(map(self._has_whole, entry.outs.values())) else None
-
-    def _has_whole(self, digest: str) -> bool:
-        blobs = self.ctx.blobs
-        return blobs.has(digest) and all(blobs.has(file.digest) for file in blobs.tree(digest).files.values())
+            last = uow.find(StepCacheEntry, step=step.name, order="-created_at", limit=1) if absent else []
+        for path in absent:
+            if not last or path not in last[0].outs:
+                raise Invalid(
+                    f"step {step.name!r} is frozen, but {path!r} is neither here nor was it ever made. "
+                    "Take 'frozen' out to run it once",
+                    place=f"pipeline.{step.name}",
+                )
+            self.ctx.blobs.checkout(last[0].outs[path], self.folder / path)
+        outs = {path: self.ctx.blobs.put_tree(self.folder / path).digest for path in step.products}
+        self.known.update(outs)
+        self.say(f"{step.name}: frozen")
+        now = self.ctx.clock.now()
+        done = replace(record, status=RunStatus.SUCCESSFUL, cached=True, ended_at=now, exit_code=0, outs=outs)
+        log_step(self.ctx, done)
+        return done
 
     def _take_cached(self, step: Step, record: StepRun, entry: StepCacheEntry) -> StepRun:
         for path, digest in entry.outs.items():
@@ -116,7 +142,11 @@ class StepRunner:
         self.say(f"{step.name}: unchanged")
         now = self.ctx.clock.now()
         done = replace(record, status=RunStatus.SUCCESSFUL, cached=True, ended_at=now, exit_code=0, outs=entry.outs)
-        log_step(self.ctx, done)
+        with self.ctx.transactions.begin() as uow:
+            uow.save(done)
+            made_on = uow.get(StepMachine, entry.run, step.name)
+            if made_on and entry.run != self.run.id:
+                uow.save(replace(made_on, run=self.run.id))
         return done
 
     def _execute(self, step: Step, record: StepRun, params: Mapping[str, object]) -> StepRun:
@@ -126,40 +156,56 @@ class StepRunner:
         params_file = notes / f"{step.name}.params.json"
         params_file.write_text(json.dumps(params))
         log = notes / f"{step.name}.log"
-        for path in step.products:
-            _clear(self.folder / path)
         record = replace(record, log=str(log))
         log_step(self.ctx, record)
         self.say(f"{step.name}: {step.run}")
-        variables = {
+        variables: dict[str, str | None] = {
             **command_environ(self.ctx, python),
+            **self.variables.get(step.name, {}),
             **step.env,
             "TOURNANT_RUN_ID": self.run.id,
             "TOURNANT_STEP": step.name,
             "TOURNANT_PARAMS": str(params_file),
         }
-        exit_code = self._wait(
-            Job(
-                id=f"{self.run.id}-{step.name}",
-                command=step.run,
-                cwd=self.folder,
-                log=log,
-                env=variables,
-                threads=step.threads,
-                niceness=NICENESS,
-            )
+        machine = self._read_machine(step, python, variables)
+        job = Job(
+            id=f"{self.run.id}-{step.name}",
+            command=step.run,
+            cwd=self.folder,
+            log=log,
+            env=variables,
+            threads=step.threads,
+            niceness=NICENESS,
         )
-        return self._conclude(step, replace(record, exit_code=exit_code))
+        for left in range(step.retries, -1, -1):
+            for path in step.products:
+                _clear(self.folder / path)
+            ended = self._wait(job, step.timeout_seconds)
+            if ended.exit_code == 0 or not left:
+                break
+            self.say(f"{step.name}: failed, running it again ({left} more)")
+        if ended.state == "running":
+            log_step(self.ctx, replace(record, status=RunStatus.FAILED, ended_at=self.ctx.clock.now()))
+            raise Invalid(_too_long(step, log), place=f"pipeline.{step.name}")
+        return self._conclude(step, replace(record, exit_code=ended.exit_code), machine)
 
-    def _wait(self, job: Job) -> int | None:
+    def _read_machine(self, step: Step, python: Path, variables: Mapping[str, str | None]) -> StepMachine:
+        environ = self.ctx.settings.child_environ({**numeric_defaults(step.threads), **variables})
+        return StepMachine(run=self.run.id, step=step.name, machine=self.ctx.environments.machine(python, environ))
+
+    def _wait(self, job: Job, timeout_seconds: float) -> JobStatus:
+        """Wait for a job; one that takes too long is stopped, and its status still says that it was running."""
         self.running.add(job.id)
         try:
             self.ctx.executor.start(job)
-            return self.ctx.executor.wait(job.id).exit_code
+            status = self.ctx.executor.wait(job.id, timeout_seconds=timeout_seconds or None)
+            if status.state == "running":
+                self.ctx.executor.stop(job.id)
+            return status
         finally:
             self.running.discard(job.id)
 
-    def _conclude(self, step: Step, record: StepRun) -> StepRun:
+    def _conclude(self, step: Step, record: StepRun, machine: StepMachine) -> StepRun:
         record = replace(record, ended_at=self.ctx.clock.now())
         missing = [path for path in step.products if not (self.folder / path).exists()]
         if record.exit_code != 0 or missing:
@@ -170,7 +216,7 @@ class StepRunner:
         except Invalid:
             log_step(self.ctx, replace(record, status=RunStatus.FAILED))
             raise
-        outs = {path: self.ctx.blobs.put_tree(self.folder / path)[0] for path in step.products}
+        outs = {path: self.ctx.blobs.put_tree(self.folder / path).digest for path in step.products}
         self.known.update(outs)
         done = replace(record, status=RunStatus.SUCCESSFUL, outs=outs)
         entry = StepCacheEntry(
@@ -178,8 +224,27 @@ class StepRunner:
         )
         with self.ctx.transactions.begin() as uow:
             uow.save(done)
-            uow.save(entry)
+            uow.save(machine)
+            if self.caching:
+                uow.save(entry)
         return done
+
+
+def step_environment(ctx: Context, environment: Environment | None) -> str:
+    """Give what stands for the environment in a step's cache key."""
+    return environment.digest if environment else f"platform {ctx.settings.platform_python}"
+
+
+def find_cached(ctx: Context, key: str) -> StepCacheEntry | None:
+    """Give the step cache's answer to a key, if all that it names is still in the content store."""
+    with ctx.transactions.begin(write=False) as uow:
+        entry = uow.get(StepCacheEntry, key)
+    return entry if entry and all(_has_whole(ctx, digest) for digest in entry.outs.values()) else None
+
+
+def _has_whole(ctx: Context, digest: str) -> bool:
+    blobs = ctx.blobs
+    return blobs.has(digest) and all(blobs.has(file.digest) for file in blobs.tree(digest).files.values())
 
 
 def read_metrics(folder: Path, step: Step) -> dict[str, float]:
@@ -217,6 +282,11 @@ def _failure(step: Step, record: StepRun, missing: list[str]) -> str:
     else:
         what = f"step {step.name!r} failed with exit code {record.exit_code}"
     return f"{what}: {step.run}\n{last_lines(Path(record.log))}\nIts whole log: {record.log}"
+
+
+def _too_long(step: Step, log: Path) -> str:
+    what = f"step {step.name!r} was stopped after its timeout of {step.timeout_seconds:g} s"
+    return f"{what}: {step.run}\n{last_lines(log)}\nIts whole log: {log}"
 
 
 def _clear(path: Path) -> None:

@@ -1,40 +1,45 @@
 """Runs: what an execution was given, what it recorded, and how it ended."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from tournant.domain.tracking import Experiment, Metric, Run, RunStatus, StepRun
+from tournant.domain.run_query import All, Comparison, Condition, Entity, HistoryQuery, Ordering, RunQuery
+from tournant.domain.tracking import DEFAULT_EXPERIMENT, Experiment, Metric, Run, RunStatus, StepRun
 from tournant.errors import Conflict, Invalid, NotFound
 from tournant.ports import UnitOfWork
 from tournant.services.context import Context, new_id
-from tournant.services.lookup import find_newest, get_record
+from tournant.services.experiments import ensure_experiment
+from tournant.services.texts import check_key, check_texts
 
 __all__ = [
+    "LARGEST_PAGE",
     "RunDifference",
     "compare_runs",
     "create_run",
+    "delete_run",
     "find_runs",
     "finish_run",
     "get_run",
-    "log_metrics",
-    "log_params",
+    "log",
     "log_step",
-    "set_tags",
+    "read_history",
+    "restore_run",
+    "search_runs",
+    "update_run",
 ]
 
 T = TypeVar("T")
-
-_LONGEST_KEY = 250
-_LONGEST_VALUE = 8_000
+LARGEST_PAGE = 1000
 
 
 def create_run(
     ctx: Context,
     *,
-    experiment: str = "default",
+    experiment: str = DEFAULT_EXPERIMENT,
+    number: int | None = None,
     name: str = "",
+    started_at: float | None = None,
     params: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
     datasets: Sequence[str] = (),
@@ -42,87 +47,131 @@ def create_run(
     commit: str = "",
     environment: str = "",
 ) -> Run:
-    """Start a run; its experiment is made on demand, and a run without a name is numbered within it."""
-    _check_texts(params or {}, "param")
-    _check_texts(tags or {}, "tag")
-    now = ctx.clock.now()
+    """Start a run in an experiment, by name (begun on demand) or by number; without a name it is numbered within it."""
+    check_texts(params or {}, "param")
+    check_texts(tags or {}, "tag")
+    if name:
+        check_key(name, "run", longest=LARGEST_PAGE)
     with ctx.transactions.begin() as uow:
-        _ensure_experiment(ctx, uow, experiment)
-        run = Run(
-            id=new_id(),
-            experiment=experiment,
-            name=name or f"{experiment}-{uow.count(Run, experiment=experiment) + 1}",
-            status=RunStatus.RUNNING,
-            started_at=now,
-            actor=ctx.actor,
-            params=dict(params or {}),
-            tags=dict(tags or {}),
-            datasets=tuple(datasets),
-            code=code,
-            commit=commit,
-            environment=environment,
+        place = ensure_experiment(ctx, uow, experiment) if number is None else _open_experiment(uow, number)
+        run_id = new_id()
+        run = uow.runs.add(
+            Run(
+                id=run_id,
+                experiment=place.name,
+                experiment_number=place.number,
+                name=name,
+                status=RunStatus.RUNNING,
+                started_at=ctx.clock.now() if started_at is None else started_at,
+                actor=ctx.actor,
+                params=dict(params or {}),
+                tags=dict(tags or {}),
+                datasets=tuple(datasets),
+                code=code,
+                commit=commit,
+                environment=environment,
+                artifact_location=f"{place.artifact_location}/{run_id}/artifacts",
+            )
         )
-        uow.add(run)
-        uow.record(ctx.event("run.created", f"run/{run.id}", f"{run.name} started", experiment=experiment))
+        uow.record(ctx.event("run.created", f"run/{run.id}", f"{run.name} started", experiment=place.name))
     return run
 
 
 def finish_run(ctx: Context, run_id: str, *, status: RunStatus = RunStatus.SUCCESSFUL, error: str = "") -> Run:
     """End a run; ending it again the same way changes nothing, another way is a Conflict."""
-    if status is RunStatus.RUNNING:
-        raise Invalid("a run ends as successful, failed or cancelled, not as running", place="status")
+    if status in (RunStatus.PENDING, RunStatus.RUNNING):
+        raise Invalid(f"a run ends as successful, failed or cancelled, not as {status.value}", place="status")
     with ctx.transactions.begin() as uow:
         run = _lock_run(uow, run_id)
         if run.status is status:
             return run
-        if run.status is not RunStatus.RUNNING:
+        if run.status not in (RunStatus.PENDING, RunStatus.RUNNING):
             raise Conflict(f"run {run.name} ({run.id}) is {run.status.value} already; start another one")
-        ended = replace(run, status=status, ended_at=ctx.clock.now(), error=error)
-        uow.save(ended)
+        return _set_status(ctx, uow, run, status, ended_at=ctx.clock.now(), error=error)
+
+
+def update_run(
+    ctx: Context,
+    run_id: str,
+    *,
+    name: str | None = None,
+    status: RunStatus | None = None,
+    ended_at: float | None = None,
+) -> Run:
+    """Change a run's name or status as its client says: a run may go on after it has ended."""
+    if name is not None:
+        check_key(name, "run", longest=LARGEST_PAGE)
+    with ctx.transactions.begin() as uow:
+        run = _lock_run(uow, run_id)
+        _refuse_deleted(run)
+        if name is not None and name != run.name:
+            run = replace(run, name=name)
+            uow.runs.update(run)
+        if status is None and ended_at is None:
+            return run
+        ended_at = run.ended_at if ended_at is None else ended_at
+        if status in (RunStatus.PENDING, RunStatus.RUNNING):
+            ended_at = None
+        return _set_status(ctx, uow, run, status or run.status, ended_at=ended_at, error=run.error)
+
+
+def _set_status(
+    ctx: Context, uow: UnitOfWork, run: Run, status: RunStatus, *, ended_at: float | None, error: str
+) -> Run:
+    changed = replace(run, status=status, ended_at=ended_at, error=error)
+    uow.runs.update(changed)
+    if status is not run.status:
         summary = f"{run.name} {status.value}" + (f": {error.splitlines()[0]}" if error else "")
         uow.record(ctx.event(f"run.{status.value}", f"run/{run.id}", summary))
-    return ended
+    return changed
 
 
-def log_metrics(ctx: Context, run_id: str, metrics: Sequence[Metric]) -> None:
-    """Add metric values to a run, in one transaction; the same key and step again replaces the value.
+def delete_run(ctx: Context, run_id: str) -> Run:
+    """Delete a run; it can be restored until it is purged. Deleting it again changes nothing."""
+    with ctx.transactions.begin() as uow:
+        run = _lock_run(uow, run_id)
+        if run.deleted_at is not None:
+            return run
+        return _change_life(ctx, uow, run, ctx.clock.now())
 
-    Invalid when a value is no finite number: nobody could compare or plot it.
+
+def restore_run(ctx: Context, run_id: str) -> Run:
+    """Restore a deleted run; Invalid when its experiment is deleted."""
+    with ctx.transactions.begin() as uow:
+        run = _lock_run(uow, run_id)
+        _open_experiment(uow, run.experiment_number)
+        if run.deleted_at is None:
+            return run
+        return _change_life(ctx, uow, run, None)
+
+
+def _change_life(ctx: Context, uow: UnitOfWork, run: Run, deleted_at: float | None) -> Run:
+    changed = replace(run, deleted_at=deleted_at)
+    verb = "restored" if deleted_at is None else "deleted"
+    uow.runs.update(changed)
+    uow.record(ctx.event(f"run.{verb}", f"run/{run.id}", f"{run.name} {verb}"))
+    return changed
+
+
+def log(
+    ctx: Context,
+    run_id: str,
+    *,
+    metrics: Sequence[Metric] = (),
+    params: Mapping[str, str] | None = None,
+    tags: Mapping[str, str | None] | None = None,
+) -> None:
+    """Add metrics, params and tags to a run in one transaction; a tag of None is taken away.
+
+    A point may be logged twice and counts once. Conflict when a param has another value already: what a run was given does
+    not change.
     """
-    for metric in metrics:
-        if not math.isfinite(metric.value):
-            raise Invalid(f"metric {metric.key!r} at step {metric.step} is {metric.value}, which is no number to keep")
-        _check_key(metric.key, "metric")
-    points = {(metric.key, metric.step): replace(metric, run=run_id) for metric in metrics}
+    for key in {metric.key for metric in metrics}:
+        check_key(key, "metric")
+    check_texts(params or {}, "param")
+    check_texts({key: value or "" for key, value in (tags or {}).items()}, "tag")
     with ctx.transactions.begin() as uow:
-        run = _lock_run(uow, run_id)
-        uow.save(*points.values())
-        uow.save(replace(run, metrics={**run.metrics, **_last_values(uow, run_id, points.values())}))
-
-
-def log_params(ctx: Context, run_id: str, params: Mapping[str, str]) -> Run:
-    """Add params to a run; Conflict when one is there with another value: what a run was given does not change."""
-    _check_texts(params, "param")
-    with ctx.transactions.begin() as uow:
-        run = _lock_run(uow, run_id)
-        for key, value in params.items():
-            if run.params.get(key, value) != value:
-                raise Conflict(
-                    f"param {key!r} of run {run.name} is {run.params[key]!r} already; it cannot become {value!r}"
-                )
-        logged = replace(run, params={**run.params, **params})
-        uow.save(logged)
-    return logged
-
-
-def set_tags(ctx: Context, run_id: str, tags: Mapping[str, str]) -> Run:
-    """Set tags of a run, over those of the same name."""
-    _check_texts(tags, "tag")
-    with ctx.transactions.begin() as uow:
-        run = _lock_run(uow, run_id)
-        tagged = replace(run, tags={**run.tags, **tags})
-        uow.save(tagged)
-    return tagged
+        uow.runs.log(run_id, metrics=metrics, params=params, tags=tags)
 
 
 def log_step(ctx: Context, step: StepRun) -> None:
@@ -133,7 +182,14 @@ def log_step(ctx: Context, step: StepRun) -> None:
 
 def get_run(ctx: Context, run_id: str) -> Run:
     """Read one run."""
-    return get_record(ctx, Run, run_id, noun="run", hint="tournant runs list")
+    with ctx.transactions.begin(write=False) as uow:
+        return _required_run(uow.runs.get(run_id), run_id)
+
+
+def search_runs(ctx: Context, query: RunQuery) -> list[Run]:
+    """Find runs by a condition, in order."""
+    with ctx.transactions.begin(write=False) as uow:
+        return uow.runs.find(query)
 
 
 def find_runs(
@@ -143,10 +199,29 @@ def find_runs(
     status: RunStatus | None = None,
     limit: int = 50,
     before: float | None = None,
+    condition: Condition | None = None,
+    order: tuple[Ordering, ...] = (),
 ) -> list[Run]:
-    """Read the newest runs; `before` is the start of the last one of the page before."""
-    wanted = {"experiment": experiment, "status": status}
-    return find_newest(ctx, Run, time_field="started_at", limit=limit, before=before, **wanted)
+    """Read runs, the newest first unless ordered; `before` is the start of the last one of the page before."""
+    if not 1 <= limit <= LARGEST_PAGE:
+        raise Invalid(f"limit must be between 1 and {LARGEST_PAGE}, not {limit}", place="limit")
+    conditions: list[Condition] = [condition] if condition else []
+    if status is not None:
+        conditions.append(Comparison(entity=Entity.ATTRIBUTE, key="status", operator="=", value=status.value))
+    if before is not None:
+        conditions.append(Comparison(entity=Entity.ATTRIBUTE, key="start_time", operator="<", value=1000 * before))
+    with ctx.transactions.begin(write=False) as uow:
+        numbers = None
+        if experiment is not None:
+            numbers = tuple(found.number for found in uow.find(Experiment, name=experiment))
+        query = RunQuery(experiments=numbers, condition=All(tuple(conditions)), order=order, limit=limit)
+        return uow.runs.find(query)
+
+
+def read_history(ctx: Context, query: HistoryQuery) -> list[Metric]:
+    """Read points of a metric; NotFound when one of the runs does not exist."""
+    with ctx.transactions.begin(write=False) as uow:
+        return uow.runs.history(query)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,34 +257,27 @@ def _differing(each: Sequence[Mapping[str, T]]) -> dict[str, tuple[T | None, ...
     return {key: row for key, row in rows.items() if len(set(row)) > 1}
 
 
-def _ensure_experiment(ctx: Context, uow: UnitOfWork, name: str) -> None:
-    _check_key(name, "experiment")
-    if uow.get(Experiment, name) is None:
-        uow.save(Experiment(name=name, created_at=ctx.clock.now()))
-        uow.record(ctx.event("experiment.created", f"experiment/{name}", f"experiment {name} begun"))
+def _open_experiment(uow: UnitOfWork, number: int) -> Experiment:
+    experiment = uow.get(Experiment, number)
+    if experiment is None:
+        raise NotFound(f"No Experiment with id={number} exists")
+    if experiment.deleted_at is not None:
+        raise Invalid(
+            f"The experiment {number} ({experiment.name}) must be in the 'active' state. Current state is deleted."
+        )
+    return experiment
 
 
 def _lock_run(uow: UnitOfWork, run_id: str) -> Run:
-    run = uow.get(Run, run_id, lock=True)
+    return _required_run(uow.runs.get(run_id, lock=True), run_id)
+
+
+def _required_run(run: Run | None, run_id: str) -> Run:
     if run is None:
-        raise NotFound(f"there is no run {run_id!r}; list them: tournant runs list")
+        raise NotFound(f"Run with id={run_id} not found; list them: tournant runs list")
     return run
 
 
-def _last_values(uow: UnitOfWork, run_id: str, metrics: Iterable[Metric]) -> dict[str, float]:
-    """Give the value at the highest step of each key that was just logged."""
-    keys = dict.fromkeys(metric.key for metric in metrics)
-    newest = {key: uow.find(Metric, run=run_id, key=key, order="-step", limit=1) for key in keys}
-    return {key: found[0].value for key, found in newest.items()}
-
-
-def _check_texts(values: Mapping[str, str], noun: str) -> None:
-    for key, value in values.items():
-        _check_key(key, noun)
-        if len(value) > _LONGEST_VALUE:
-            raise Invalid(f"{noun} {key!r} has {len(value):,} characters; {_LONGEST_VALUE:,} are the most", place=key)
-
-
-def _check_key(key: str, noun: str) -> None:
-    if not key.strip() or len(key) > _LONGEST_KEY or any(ord(character) < 32 for character in key):
-        raise Invalid(f"{key!r} is no name for {noun}s: 1 to {_LONGEST_KEY} printable characters", place=noun)
+def _refuse_deleted(run: Run) -> None:
+    if run.deleted_at is not None:
+        raise Invalid(f"The run {run.id} must be in the 'active' state. Current state is deleted.")

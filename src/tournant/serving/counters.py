@@ -3,11 +3,13 @@
 from bisect import bisect_left
 from typing import NamedTuple
 
+from tournant.domain.rollout import SCORE_BINS
 from tournant.messages.gateway import LATENCY_BOUNDS_MS, Delta
 
 __all__ = ["Cell", "Counters", "Stream"]
 
 HOUR_SECONDS = 3600.0
+_LAST_BIN = SCORE_BINS - 1e-9  # a score of 1 is in the last bin
 
 
 class Stream(NamedTuple):
@@ -35,6 +37,7 @@ class Cell:
         "pairs",
         "requests",
         "rows",
+        "score_bins",
         "score_squares",
         "score_sum",
     )
@@ -45,6 +48,7 @@ class Cell:
         self.rows = self.requests = self.errors = self.fallbacks = self.over_slo = self.pairs = 0
         self.latency_sum_ms = self.score_sum = self.score_squares = self.pair_sum = self.pair_squares = 0.0
         self.latency = [0] * (len(LATENCY_BOUNDS_MS) + 1)
+        self.score_bins = [0] * SCORE_BINS
 
     def answered(self, latency_ms: float, slo_ms: float, group: int | None = None) -> None:
         """Count one request that got its predictions; `latency_ms` is a row's, `group` its entity's where that splits."""
@@ -53,6 +57,8 @@ class Cell:
     def scored(self, score: float) -> None:
         """Count one prediction's score."""
         self.rows += 1
+        if 0.0 <= score <= 1.0:
+            self.score_bins[int(score * _LAST_BIN)] += 1
         self.score_sum += score
         self.score_squares += score * score
 
@@ -96,7 +102,7 @@ class Cell:
         self.pair_squares += difference * difference
 
 
-_SUMS = tuple(name for name in Cell.__slots__ if name not in ("latency", "clusters"))
+_SUMS = tuple(name for name in Cell.__slots__ if name not in ("latency", "score_bins", "clusters"))
 
 
 class Counters:
@@ -139,4 +145,11 @@ def _add(totals: dict[tuple[str, str, str], Cell], cells: dict[tuple[Stream, flo
 def _delta(stream: Stream, bucket: float, cell: Cell) -> Delta:
     sums = {name: getattr(cell, name) for name in _SUMS}
     clusters = {group: (counts[0], counts[1], counts[2]) for group, counts in cell.clusters.items()}
-    return Delta(**stream._asdict(), bucket=bucket, latency=tuple(cell.latency), clusters=clusters, **sums)
+    return Delta(
+        **stream._asdict(),
+        bucket=bucket,
+        latency=tuple(cell.latency),
+        score_bins=tuple(cell.score_bins),
+        clusters=clusters,
+        **sums,
+    )

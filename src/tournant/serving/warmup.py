@@ -16,6 +16,7 @@ PAUSE_SECONDS = 0.002  # between probes: real requests go first
 UNCOUNTED = 3  # first calls allocate and fill caches; real traffic meets them once
 TIMEOUT_SECONDS = 5.0
 ENOUGH_PROBES = 20  # nine of ten over the SLO in as many need no more of anybody's time
+ENOUGH_UNANSWERED = 3  # as many that were not answered at all, one after the other, are proof
 
 
 @dataclass(slots=True)
@@ -71,6 +72,9 @@ async def run_probe(
 
 def _hopeless(probe: Probe, slo_ms: float) -> bool:
     probes = len(probe.candidate_ms)
+    last = probe.candidate_ms[-ENOUGH_UNANSWERED:]
+    if len(last) == ENOUGH_UNANSWERED and min(last) >= TIMEOUT_SECONDS * 1e3:
+        return True
     if probes < ENOUGH_PROBES or probe.over_slo < 0.9 * probes:
         return False
     return max(probe.stable_ms, default=0.0) <= slo_ms

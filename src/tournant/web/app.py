@@ -20,6 +20,7 @@ from tournant.web.auth import Authentication
 from tournant.web.changes import Changes
 from tournant.web.errors import error_response
 from tournant.web.gateways import gateway_routes
+from tournant.web.mlflow.server import mlflow_routes
 from tournant.web.routes import operation_routes
 
 __all__ = ["create_app"]
@@ -42,6 +43,7 @@ def create_app(
 
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     routes: list[BaseRoute] = [
+        *mlflow_routes(ctx),
         Route("/health", health),
         Route("/api/openapi.json", openapi),
         *gateway_routes(ctx, changes),

@@ -16,6 +16,7 @@ STATUS = {
     "denied": 401,
     "not_found": 404,
     "conflict": 409,
+    "damaged": 500,
     "overloaded": 503,
     "unavailable": 503,
     "internal": 500,

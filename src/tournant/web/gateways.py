@@ -1,8 +1,7 @@
 """The control plane's side of its gateways: routes by long poll, reports, segments and content by digest."""
 
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
@@ -19,13 +18,13 @@ from tournant.services.context import Context
 from tournant.web.changes import Changes
 from tournant.web.errors import error_response, unexpected_response
 from tournant.web.routes import read_body
+from tournant.web.streams import receive
 
 __all__ = ["gateway_routes"]
 
 Message = TypeVar("Message")
 LONGEST_POLL_SECONDS = 30.0
 Handler = Callable[[Request], Awaitable[Response]]
-MEMORY_LIMIT = 4 * 1024**2  # larger uploads go through a temporary file
 
 
 def gateway_routes(ctx: Context, changes: Changes) -> list[Route]:
@@ -84,7 +83,7 @@ class GatewayPlane:
     async def put_blob(self, request: Request) -> Response:
         """Store content that is what its digest says."""
         digest = request.path_params["digest"]
-        stored = await _store(self._ctx, request.stream())
+        stored = await receive(request.stream(), self._ctx.blobs.put)
         if stored != digest:
             raise Invalid(f"the content sent as {digest[:12]}… has the digest {stored[:12]}…: send it again")
         return _json({"digest": stored})
@@ -92,14 +91,6 @@ class GatewayPlane:
     async def tree(self, request: Request) -> Response:
         """Send a tree manifest."""
         return _json(await run_in_threadpool(self._ctx.blobs.tree, request.path_params["digest"]))
-
-
-async def _store(ctx: Context, stream: AsyncIterator[bytes]) -> str:
-    with tempfile.SpooledTemporaryFile(max_size=MEMORY_LIMIT) as spool:
-        async for chunk in stream:
-            spool.write(chunk)
-        spool.seek(0)
-        return await run_in_threadpool(ctx.blobs.put, spool)  # type: ignore[arg-type]
 
 
 def _json(value: object) -> Response:

@@ -1,5 +1,6 @@
 """HTTP routes made from the table of operations."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,13 +31,35 @@ def _route(ctx: Context, operation: Operation[Any, Any]) -> Route:
             typed = await _read(operation, request)
             actor = request.headers.get("tournant-actor", "") or ctx.actor
             answer = await run_in_threadpool(operation.handler, ctx.acting_as(actor), typed)
-            return Response(msgspec.json.encode(answer), media_type="application/json")
+            return Response(encode_answer(answer), media_type="application/json")
         except TournantError as exc:
             return error_response(exc)
         except Exception as exc:
             return unexpected_response(request, exc)
 
     return Route("/api" + operation.path, endpoint, methods=[operation.method], name=operation.name)
+
+
+def encode_answer(answer: object) -> bytes:
+    """Write JSON; NaN and infinities, for which it has no word, as the texts that protobuf's JSON has for them.
+
+    >>> encode_answer({"loss": float("nan"), "end": None})
+    b'{"loss":"NaN","end":null}'
+    """
+    encoded = msgspec.json.encode(answer)
+    if b"null" not in encoded:  # which is what msgspec writes for them
+        return encoded
+    return msgspec.json.encode(_with_texts(msgspec.to_builtins(answer)))
+
+
+def _with_texts(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _with_texts(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_texts(inner) for inner in value]
+    return value
 
 
 async def _read(operation: Operation[Any, Any], request: Request) -> Any:

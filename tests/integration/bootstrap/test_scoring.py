@@ -92,7 +92,7 @@ def served_in_environment(context: Context, tmp_path: Path) -> ModelVersion:
         X,
         CARRIER,
         conversion=Conversion(status=ConversionStatus.SKIPPED),
-        digest=context.blobs.put_tree(folder)[0],
+        digest=context.blobs.put_tree(folder).digest,
         environment="e",
     )
 

@@ -191,7 +191,7 @@ def test_a_world_that_turned_round_is_learnt_and_rolled_out(shop: Shop) -> None:
     with shop.ctx.transactions.begin(write=False) as uow:
         challenger, run, rollout = (
             uow.get(ModelVersion, "shop@2"),
-            uow.get(Run, done.run),
+            uow.runs.get(done.run),
             uow.get(Rollout, done.rollout),
         )
     assert challenger and challenger.tags["gate"] == "passed"
@@ -216,7 +216,7 @@ def _train_again_after_a_kill(shop: Shop, done: Retraining) -> None:
 def test_a_project_that_no_longer_runs_fails_with_its_words(shop: Shop) -> None:
     """The outcome shows the step's own last line; nothing was registered."""
     (shop.folder / "train.py").write_text("raise SystemExit('no rows of this airport')")
-    digest, _ = shop.ctx.blobs.put_tree(shop.folder)
+    digest = shop.ctx.blobs.put_tree(shop.folder).digest
     with shop.ctx.transactions.begin() as uow:
         deployment = uow.get(Deployment, "shop")
         assert deployment

@@ -12,7 +12,9 @@ import pytest
 
 from tournant.domain.control import Event
 from tournant.domain.data import DatasetVersion
-from tournant.domain.tracking import Run, RunStatus, StepRun
+from tournant.domain.filters import parse_order
+from tournant.domain.run_query import RunQuery
+from tournant.domain.tracking import RunStatus, StepRun
 from tournant.errors import Conflict, Invalid, NotFound
 from tournant.services.context import Context
 from tournant.services.data import add_dataset_version
@@ -226,7 +228,7 @@ def test_a_failing_step_fails_the_run_with_its_last_lines(
     assert "  no such column: late" in caught.value.message
     assert caught.value.place == "pipeline.train"
     with context.transactions.begin(write=False) as uow:
-        (failed,) = uow.find(Run)
+        (failed,) = uow.runs.find(RunQuery())
         steps = uow.find(StepRun, run=failed.id, order="position")
     assert (failed.status, failed.error) == (RunStatus.FAILED, caught.value.message)
     assert [(step.step, step.status, step.exit_code) for step in steps] == [
@@ -348,15 +350,16 @@ from pathlib import Path
 from tournant.adapters.blobs.local import LocalBlobStore
 from tournant.adapters.clock import BusinessClock
 from tournant.adapters.compute.local import LocalExecutor
+from tournant.adapters.environments.uv import UvEnvironments
 from tournant.adapters.sql.transactions import SqlTransactions, create_engine
 from tournant.config import Settings
 from tournant.services.context import Context
 from tournant.services.pipelines import run_project
 settings = Settings.load(home=sys.argv[1])
 ctx = Context(settings=settings, transactions=SqlTransactions(create_engine(settings.database_url)),
-              blobs=LocalBlobStore(settings.home / "blobs"), predictions=None,
-              executor=LocalExecutor(settings.home / "jobs", settings), environments=None, converter=None,
-              notifiers=(), clock=BusinessClock(None))
+              blobs=LocalBlobStore(settings.home / "blobs"), predictions=None, keys=None,
+              executor=LocalExecutor(settings.home / "jobs", settings), environments=UvEnvironments(settings), converter=None,
+              notifiers=(), metrics=None, clock=BusinessClock(None))
 run_project(ctx, Path(sys.argv[2]), register=False)
 """
 
@@ -378,7 +381,7 @@ def test_a_run_that_is_killed_resumes_by_the_cache(context: Context, folder: Pat
     assert [step.cached for step in result.steps] == [True, False, False]
     assert not is_running(int((folder / "on.log").read_text()))
     with context.transactions.begin(write=False) as uow:
-        first, _ = uow.find(Run, order="id")
+        first, _ = uow.runs.find(RunQuery(order=(parse_order("run_id"),)))
     assert first.status is RunStatus.CANCELLED
     assert first.error.startswith("interrupted")
 

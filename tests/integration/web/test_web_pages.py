@@ -173,14 +173,16 @@ def test_later_pages_are_small(client: TestClient) -> None:
 
 def test_a_thousand_runs_are_paged_by_keyset(client: TestClient, house: object) -> None:
     """50 rows a page; following `older` shows each run once."""
-    from tournant.domain.tracking import Run, RunStatus
+    from tournant.domain.tracking import Experiment, Run, RunStatus
 
     with house.transactions.begin() as uow:  # type: ignore[attr-defined]
+        uow.add(Experiment(number=9, name="many", created_at=0.0, updated_at=0.0))
         for i in range(120):
-            uow.save(
+            uow.runs.add(
                 Run(
                     id=webhouse.ident("many", i),
                     experiment="many",
+                    experiment_number=9,
                     name=f"many {i}",
                     status=RunStatus.SUCCESSFUL,
                     started_at=webhouse.NOW - i,

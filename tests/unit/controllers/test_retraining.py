@@ -111,7 +111,7 @@ class House:
         base = self.parquet(
             "select i * 1.0 as x, (i % 2)::double as late, $start - (60 - i) * 43200.0 as event_time", 60
         )
-        base_digest, tree = self.ctx.blobs.put_tree(base)
+        tree = self.ctx.blobs.put_tree(base)
         rows = self.parquet(
             """select 'p' || i as prediction_id, '' as key, '' as entity, $start + i * 17280.0 as event_time,
             'flights/1' as revision, 'stable' as role, '' as rollout, 0::bigint as epoch, 0.5 as score,
@@ -135,7 +135,7 @@ class House:
             id="flights@1",
             dataset="flights",
             number=1,
-            digest=base_digest,
+            digest=tree.digest,
             files=1,
             size_bytes=tree.size_bytes,
             created_at=START,
@@ -148,7 +148,7 @@ class House:
             ),
             created_at=START,
             stable="flights/1",
-            project=self.ctx.blobs.put_tree(project)[0],
+            project=self.ctx.blobs.put_tree(project).digest,
         )
         revision = Revision(
             id="flights/1",

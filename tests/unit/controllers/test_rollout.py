@@ -2,11 +2,15 @@
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from tournant.controllers.rollout import RolloutController
+from tournant.domain.checks import MetricCheck
 from tournant.domain.control import GatewayState
 from tournant.domain.deployment import RevisionState
+from tournant.domain.freeze import FreezeWindow
 from tournant.domain.rollout import Phase, RolloutDecision
 from tournant.errors import Conflict
 from tournant.services.deployments import deploy, set_shadows
@@ -168,19 +172,117 @@ def test_resumed_rollout_goes_on(live):
 
 
 def test_strategy_by_hand_waits_for_each_promotion(live, quick_config):
-    """Without `automatic`, no weight rises by itself."""
-    config = replace(quick_config, rollout=replace(quick_config.rollout, automatic=False))
+    """Where each step needs an approval, no weight rises by itself, and it is asked for once."""
+    config = replace(quick_config, rollout=replace(quick_config.rollout, approval="steps"))
     deploy(live.ctx, "d", "m@2", config=config)
     live.settle()
     run(live, times=3)
     assert live.rollout("d/2").phase is Phase.SHADOW
-    assert "waits for a promotion by hand to 20 %" in live.rollout("d/2").reason
+    assert live.rollout("d/2").reason == "waits for an approval to go to 20 %"
+    assert live.rollout("d/2").waits
+    assert live.events()["rollout.waits"] == 1
     for weight in (2000, 5000):
         promote_rollout(live.ctx, live.rollout("d/2").id)
         run(live, times=5)
         assert live.route().canary_weight == weight
     promote_rollout(live.ctx, live.rollout("d/2").id)
     assert live.deployment().stable == "d/2"
+
+
+def test_becoming_stable_may_need_an_approval(live, quick_config):
+    """With `approval: promotion` its share rises by itself, and the last step waits."""
+    config = replace(quick_config, rollout=replace(quick_config.rollout, approval="promotion"))
+    deploy(live.ctx, "d", "m@2", config=config)
+    live.settle()
+    run(live, times=12)
+    assert live.route().canary_weight == 5000
+    assert live.rollout("d/2").reason == "waits for an approval to go to 100 %"
+    promote_rollout(live.ctx, live.rollout("d/2").id, reason="looks fine")
+    assert live.deployment().stable == "d/2"
+    assert not live.rollout("d/2").waits
+
+
+def test_no_share_rises_in_a_freeze_but_rollback_works(live, quick_config):
+    """On Friday evening everything passes and nothing moves; what breaks then is still taken back."""
+    live.clock.time = datetime(2026, 11, 27, 18, tzinfo=UTC).timestamp()
+    weekend = FreezeWindow(start="Fri 17:00", end="Mon 08:00", reason="weekend")
+    config = replace(quick_config, rollout=replace(quick_config.rollout, freeze=(weekend,)))
+    deploy(live.ctx, "d", "m@2", config=config)
+    live.settle()
+    run(live, times=4)
+    rollout = live.rollout("d/2")
+    assert rollout.phase is Phase.SHADOW
+    assert rollout.reason == "all gates are successful; no share rises until 2026-11-30 08:00 UTC: weekend"
+    with pytest.raises(Conflict, match=r"until 2026-11-30 08:00 UTC: weekend.*--force"):
+        promote_rollout(live.ctx, rollout.id)
+    live.clock.time = datetime(2026, 11, 30, 8, 1, tzinfo=UTC).timestamp()
+    live.settle()
+    assert live.rollout("d/2").phase is Phase.CANARY
+    live.clock.time = datetime(2026, 12, 4, 20, tzinfo=UTC).timestamp()
+    live.behaviours["d/2"] = replace(live.gateways[0].behaviour("d/2"), error_rate=0.5)
+    run(live, times=3)
+    assert live.rollout("d/2").phase is Phase.FAILED
+
+
+def test_blue_green_switches_whole_and_is_judged_by_itself(live, quick_config):
+    """`canary: [100]`: after shadow it answers everything, with nobody to compare with; failing more than the limit ends it."""
+    strategy = replace(quick_config.rollout, canary_percents=(100.0,), max_error_increase=0.02)
+    deploy(live.ctx, "d", "m@2", config=replace(quick_config, rollout=strategy))
+    live.settle()
+    run(live, times=1)
+    assert live.route().canary_weight == 10_000
+    live.behaviours["d/2"] = replace(live.gateways[0].behaviour("d/2"), error_rate=0.2)
+    run(live, times=2)
+    ended = live.rollout("d/2")
+    assert ended.phase is Phase.FAILED
+    assert ended.reason.startswith("candidate error rate is at least ")
+    assert live.route().canary_weight == 0
+    deploy(live.ctx, "d", live.register(3))
+    live.settle()
+    run(live, times=8)
+    assert live.deployment().stable == "d/3"
+
+
+class Source:
+    """A Prometheus whose one value a test sets; None is no data."""
+
+    value_now = None
+
+    def value(self, url, query):
+        assert (url, query) == ("http://prometheus", 'rate(errors{d="d"})')
+        return self.value_now
+
+
+def test_a_prometheus_query_decides_too(live, quick_config):
+    """Without data it is not promoted, however good its requests; within its limit it is, beyond it it is rolled back."""
+    check = MetricCheck(
+        name="basket",
+        url="http://prometheus",
+        query='rate(errors{d="$deployment"})',
+        maximum=1.0,
+        failures=2,
+        every_seconds=0.01,
+    )
+    source = Source()
+    live.controller = RolloutController(replace(live.ctx, metrics=source))
+    config = replace(quick_config, rollout=replace(quick_config.rollout, checks=(check,)))
+
+    def roll(version):
+        revision = deploy(live.ctx, "d", version, config=config).id
+        live.settle()
+        for _ in range(8):
+            run(live, times=1)
+            time.sleep(0.03)  # readings are of real time
+        return live.rollout(revision)
+
+    assert roll("m@2").phase is Phase.SHADOW
+    assert "basket has no data yet" in live.rollout("d/2").reason
+    source.value_now = 0.5
+    assert roll(live.register(3)).phase is Phase.PROMOTED
+    source.value_now = 7.0
+    failed = roll(live.register(4))
+    assert failed.phase is Phase.FAILED
+    assert failed.reason.startswith("basket is 7, above its maximum of 1, in ")
 
 
 def test_promotion_by_hand_asks_for_the_minimum_sample(live):

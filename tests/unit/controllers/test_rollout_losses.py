@@ -1,6 +1,7 @@
 """Losses on labels decide rollouts: real segments, a real prediction log."""
 
 import io
+from dataclasses import replace
 
 import duckdb
 import numpy as np
@@ -138,8 +139,6 @@ def test_idle_ticks_read_no_segment_again(house):
             reads.append(1)
             raise AssertionError("nothing is new")
 
-    house.controller._ctx = type(house.ctx)(
-        **{name: getattr(house.controller._ctx, name) for name in house.ctx.__slots__} | {"predictions": CountingLog()}
-    )
+    house.controller._ctx = replace(house.controller._ctx, predictions=CountingLog())
     assert house.controller.tick() is False
     assert reads == []

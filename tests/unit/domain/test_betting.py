@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from tournant.domain.betting import Trials, difference_bounds, log_wealth
 from tournant.domain.clusters import cluster_bounds
+from tournant.domain.request_gates import StepCounts, distribution_gate
+from tournant.domain.rollout import Observation, RolloutStrategy, Verdict
+from tournant.domain.rollout_gates import Judge
 
 ALPHA = 0.1
 SHARES = st.sampled_from([0.0, 0.05, 0.5, 0.9])
@@ -147,3 +150,26 @@ def test_a_broken_candidate_is_found_among_few_entities():
     own = {str(g): (40, 40) for g in range(9)}
     theirs = {str(g): (60, 0) for g in range(50)}
     assert cluster_bounds(own, theirs, alpha=0.0125).lower > 0.3
+
+
+def test_distributions_of_scores_are_told_apart_only_when_far():
+    """The same shape passes; a candidate that says the opposite fails; a moderate shift is no gross change."""
+    dice = np.random.default_rng(17)
+
+    def seen(revision, role, scores):
+        bins = tuple(np.bincount((scores * 9.999).astype(int), minlength=10).tolist())
+        return Observation(
+            rollout="r", epoch=2, revision=revision, role=role, rows=len(scores), requests=len(scores), score_bins=bins
+        )
+
+    stable = dice.beta(2, 8, 2_000)
+    for scores, verdict in (
+        (dice.beta(2, 8, 2_000), Verdict.SUCCESSFUL),
+        (dice.beta(3, 7, 2_000), Verdict.SUCCESSFUL),
+        (dice.beta(8, 2, 2_000), Verdict.FAILED),
+    ):
+        for share in (0.0, 0.5):
+            step = StepCounts(
+                share=share, stable=seen("d/1", "stable", stable), candidate=seen("d/2", "canary", scores)
+            )
+            assert distribution_gate(Judge(RolloutStrategy()), [step]).verdict is verdict

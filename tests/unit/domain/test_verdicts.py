@@ -9,6 +9,7 @@ from hypothesis import given
 
 from tournant.domain.blocks import block_interval, concurrent_pairs
 from tournant.domain.control import RevisionStatus
+from tournant.domain.pairing import LabelEvidence
 from tournant.domain.rollout import Observation, Phase, Rollout, RolloutStrategy, Verdict
 from tournant.domain.verdicts import Evidence, decide, judge_step
 
@@ -46,7 +47,7 @@ rollouts = st.builds(
         hold_seconds=st.sampled_from([0.0, 100.0]),
         limit_seconds=st.sampled_from([50.0, 1000.0]),
         strict=st.booleans(),
-        automatic=st.booleans(),
+        approval=st.sampled_from(["none", "promotion", "steps"]),
         shadow=st.booleans(),
     ).filter(lambda strategy: strategy.canary_percents),
     paused=st.booleans(),
@@ -69,7 +70,8 @@ def test_decision_is_safe(rollout, evidence, now):
         assert evidence.candidate.requests >= rollout.strategy.minimum_requests
         assert not rollout.strategy.minimum_labels  # there were no labels
         assert now >= rollout.strategy.hold_seconds
-        assert rollout.strategy.automatic and not rollout.paused
+        assert rollout.strategy.approval != "steps" and not rollout.paused
+        assert decision.action == "advance" or rollout.strategy.approval == "none"
         assert {gate.verdict for gate in decision.gates} == {Verdict.SUCCESSFUL}
     if decision.action == "hold":
         assert decide(decision.rollout, evidence, now) == decision
@@ -108,7 +110,7 @@ def test_reason_says_what_a_person_wants_to_know():
     decision = decide(canary(), seen, 1.0)
     assert decision.action == "fail"
     assert decision.rollout.reason == (
-        "candidate error rate is above stable by at least 4.35 points (limit 1 points), at 95 % confidence, after 812 requests"
+        "candidate error rate is above stable by at least 4.34 points (limit 1 points), at 95 % confidence, after 812 requests"
     )
 
 
@@ -227,7 +229,7 @@ def test_consistently_worse_loss_fails_within_a_week_of_days():
         slo_p99_ms=100.0,
         stable=counts("d/1", "stable", requests=1260),
         candidate=counts(role="shadow", requests=1260),
-        loss=concurrent_pairs(day, stable, day, candidate),
+        labels=LabelEvidence(loss=concurrent_pairs(day, stable, day, candidate)),
     )
     decision = decide(shadow, seen, 1.0)
     assert decision.action == "fail"

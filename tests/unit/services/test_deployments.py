@@ -13,6 +13,7 @@ from tournant.services.deployments import (
     add_revision,
     create_deployment,
     deploy,
+    plan_deploy,
     retire_deployment,
     rollback,
     set_shadows,
@@ -155,3 +156,26 @@ def test_unknown_deployment_is_answered_with_those_there_are(live):
     """The message helps."""
     with pytest.raises(NotFound, match=r"there is no deployment 'e' \(there is: d\)"):
         rollback(live.ctx, "e")
+
+
+def test_a_plan_says_what_deploying_would_do_and_does_nothing(world, quick_config):
+    """The revision, whom it meets and its steps; the same errors; and nothing is written."""
+    deploy(world.ctx, "d", world.register(1), config=quick_config)
+    world.settle()
+    before = world.events(), world.route()
+    plan = plan_deploy(world.ctx, "d", world.register(2), reason="try it")
+    assert (plan.revision.id, plan.rollout.stable, plan.supersedes) == ("d/2", "d/1", "")
+    assert plan.steps == (
+        "warm-up: 50 replayed requests",
+        "shadow: 100 requests",
+        "20 % canary: 100 requests",
+        "50 % canary: 100 requests",
+        "stable",
+    )
+    assert plan_deploy(world.ctx, "d", "m@1").rollout is None
+    assert plan_deploy(world.ctx, "new", "m@2").steps[-1] == "stable: there is nothing to compare it with"
+    with pytest.raises(NotFound, match="m@9"):
+        plan_deploy(world.ctx, "d", "m@9")
+    assert (world.events(), world.route()) == before
+    assert plan_deploy(world.ctx, "d", "m@2").revision.id == deploy(world.ctx, "d", "m@2").id == "d/2"
+    assert plan_deploy(world.ctx, "d", world.register(3)).supersedes == "d/2"

@@ -115,7 +115,8 @@ def test_python_versions_need_no_quotes(folder: Path) -> None:
         ),
         (
             "project: p\npipeline:\n  a:\n    run: x\n    dependencies: [y]\n",
-            "tournant.yaml:5: pipeline.a: unknown key 'dependencies' (known: run, deps, params, outs, metrics, env, resources)",
+            "tournant.yaml:5: pipeline.a: unknown key 'dependencies' (known: run, deps, params, outs, metrics, plots, env, resources, foreach, matrix, "
+            "frozen, retries, timeout)",
         ),
         ("project: p\npipeline: {a: {run: [x]}}\n", "tournant.yaml:2: pipeline.a.run: expected text, found a list"),
         ("project: p\npipeline: {a: {run: 3}}\n", "tournant.yaml:2: pipeline.a.run: expected text, found 3"),
@@ -179,7 +180,7 @@ def test_python_versions_need_no_quotes(folder: Path) -> None:
         ),
         (
             "project: p\ndeployments: {d: {monitors: {metric: logloss}}}\n",
-            "tournant.yaml:2: deployments.d.monitors.metric: expected one of log_loss, brier, squared_error, absolute_error, "
+            "tournant.yaml:2: deployments.d.monitors.metric: expected one of log_loss, brier, error_rate, squared_error, absolute_error, "
             "found 'logloss'; did you mean 'log_loss'?",
         ),
         (

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from tournant.domain.control import Event
+from tournant.domain.run_query import HistoryQuery
 from tournant.domain.tracking import Experiment, Metric, RunStatus
 from tournant.errors import Conflict, Invalid, NotFound
 from tournant.services.context import Context
@@ -14,9 +15,8 @@ from tournant.services.tracking import (
     find_runs,
     finish_run,
     get_run,
-    log_metrics,
-    log_params,
-    set_tags,
+    log,
+    read_history,
 )
 
 
@@ -29,7 +29,7 @@ def test_an_experiment_is_made_on_demand_and_numbers_its_runs(context: Context) 
     names = [create_run(context, experiment="x").name for _ in range(2)]
     assert names == ["x-1", "x-2"]
     with context.transactions.begin(write=False) as uow:
-        assert [found.name for found in uow.find(Experiment)] == ["x"]
+        assert [found.name for found in uow.find(Experiment, order="number")] == ["Default", "x"]
         assert [event.kind for event in uow.find(Event, order="recorded_at")] == [
             "experiment.created",
             "run.created",
@@ -38,33 +38,40 @@ def test_an_experiment_is_made_on_demand_and_numbers_its_runs(context: Context) 
 
 
 def test_the_last_value_is_that_of_the_highest_step(context: Context) -> None:
-    """Whatever the order of logging, and a step that is logged again counts once."""
+    """Whatever the order of logging; the same point again counts once, another value of a step is another point."""
     run = create_run(context)
-    log_metrics(context, run.id, [metric("loss", 2, 0.2), metric("loss", 1, 0.1), metric("auc", 0, 0.9)])
-    log_metrics(context, run.id, [metric("loss", 1, 0.15)])
-    assert get_run(context, run.id).metrics == {"loss": 0.2, "auc": 0.9}
-    with context.transactions.begin(write=False) as uow:
-        assert [point.value for point in uow.find(Metric, key="loss", order="step")] == [0.15, 0.2]
+    log(context, run.id, metrics=[metric("loss", 2, 0.2), metric("loss", 1, 0.1), metric("auc", 0, 0.9)])
+    log(context, run.id, metrics=[metric("loss", 1, 0.15), metric("loss", 2, 0.2)])
+    found = get_run(context, run.id)
+    assert found.metrics == {"loss": 0.2, "auc": 0.9}
+    assert found.measured == {"loss": (2, 0.0), "auc": (0, 0.0)}
+    points = read_history(context, HistoryQuery(runs=(run.id,), key="loss"))
+    assert [(point.step, point.value) for point in points] == [(1, 0.1), (1, 0.15), (2, 0.2)]
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_value_that_is_no_number_is_refused(context: Context, value: float) -> None:
-    """Nobody could plot it, and JSON has no word for it."""
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308, 5e-324])
+def test_every_float_comes_back(context: Context, value: float) -> None:
+    """A loss that became NaN or infinite is what somebody wants to know."""
     run = create_run(context)
-    with pytest.raises(Invalid, match="'loss' at step 3"):
-        log_metrics(context, run.id, [metric("loss", 3, value)])
+    log(context, run.id, metrics=[metric("loss", 3, value)])
+    (point,) = read_history(context, HistoryQuery(runs=(run.id,), key="loss"))
+    for found in (point.value, get_run(context, run.id).metrics["loss"]):
+        assert found == value or (math.isnan(found) and math.isnan(value))
 
 
 def test_params_do_not_change_but_tags_do(context: Context) -> None:
     """What a run was given is a fact; what is said of it is not."""
     run = create_run(context, params={"depth": "3"}, tags={"owner": "ada"})
-    assert log_params(context, run.id, {"depth": "3", "rate": "0.1"}).params == {"depth": "3", "rate": "0.1"}
-    with pytest.raises(Conflict, match="'depth' of run default-1 is '3' already"):
-        log_params(context, run.id, {"depth": "4"})
-    assert set_tags(context, run.id, {"owner": "eve"}).tags == {"owner": "eve"}
+    log(context, run.id, params={"depth": "3", "rate": "0.1"})
+    with pytest.raises(Conflict, match="'depth' of run Default-1 is '3' already"):
+        log(context, run.id, params={"depth": "4"}, tags={"owner": "mallory"})
+    log(context, run.id, tags={"owner": "eve", "gone": "x"})
+    log(context, run.id, tags={"gone": None})
+    found = get_run(context, run.id)
+    assert (found.params, found.tags) == ({"depth": "3", "rate": "0.1"}, {"owner": "eve"})
 
 
-@pytest.mark.parametrize("params", [{"": "x"}, {"a\nb": "x"}, {"k" * 251: "x"}, {"k": "x" * 9_000}])
+@pytest.mark.parametrize("params", [{"": "x"}, {"a\nb": "x"}, {"k" * 251: "x"}, {"k": "x" * 100_001}, {"k": "a\0b"}])
 def test_unreasonable_params_are_refused(context: Context, params: dict[str, str]) -> None:
     """Names that nobody can show, values that are files."""
     with pytest.raises(Invalid):
@@ -92,7 +99,7 @@ def test_pages_follow_each_other(context: Context, clock: object) -> None:
         clock.advance(1.0)  # type: ignore[attr-defined]
     first = find_runs(context, limit=3)
     second = find_runs(context, limit=3, before=first[-1].started_at)
-    assert [run.name for run in (*first, *second)] == [f"default-{number}" for number in (5, 4, 3, 2, 1)]
+    assert [run.name for run in (*first, *second)] == [f"Default-{number}" for number in (5, 4, 3, 2, 1)]
     assert find_runs(context, experiment="other") == []
 
 
@@ -100,7 +107,7 @@ def test_comparing_shows_only_what_differs(context: Context) -> None:
     """Equal params and inputs stay out; a missing value is None."""
     a = create_run(context, params={"depth": "3", "seed": "0"}, datasets=("d@1",), code="c")
     b = create_run(context, params={"depth": "4", "seed": "0"}, datasets=("d@2",), code="c")
-    log_metrics(context, a.id, [metric("auc", 0, 0.5)])
+    log(context, a.id, metrics=[metric("auc", 0, 0.5)])
     difference = compare_runs(context, [a.id, b.id])
     assert difference.params == {"depth": ("3", "4")}
     assert difference.metrics == {"auc": (0.5, None)}

@@ -11,13 +11,13 @@ from pathlib import Path
 import msgspec
 
 from tournant.config import Settings
+from tournant.domain.machine import numeric_defaults
 from tournant.errors import Invalid, Unavailable
 from tournant.ports import Job, JobStatus
 
 __all__ = ["LocalExecutor"]
 
 RUNNER = Path(__file__).with_name("job_runner.py")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 TERM_SECONDS = 5.0
 LOST = -signal.SIGKILL  # the exit code of a job whose runner vanished with it
 
@@ -108,8 +108,7 @@ class LocalExecutor:
             self.stop(job_id)
 
     def _environ(self, job: Job) -> dict[str, str]:
-        threads = dict.fromkeys(THREAD_VARIABLES, str(job.threads))
-        return self._settings.child_environ({**threads, "PYTHONHASHSEED": "0", **job.env})
+        return self._settings.child_environ({**numeric_defaults(job.threads), **job.env})
 
     def _reap(self, job_id: str, *, wait: bool = False) -> None:
         """Leave no zombie behind; `wait` for a runner that has written its exit code, and so is about to end."""

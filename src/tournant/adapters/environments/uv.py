@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +14,12 @@ import msgspec
 from blake3 import blake3
 
 from tournant.adapters.environments.interpreters import find_interpreters
+from tournant.adapters.environments.machine import read_machine
 from tournant.config import Settings
 from tournant.domain.environment import Environment
+from tournant.domain.machine import Machine
 from tournant.errors import Invalid, Unavailable
+from tournant.ports import BuiltEnvironment
 
 __all__ = ["UvEnvironments"]
 
@@ -57,6 +60,7 @@ class UvEnvironments:
         folder = self._root / environment.digest
         python = folder / "bin" / "python"
         if (folder / ".complete").exists():
+            (folder / ".complete").touch()  # used now
             return python
         interpreter = self._interpreter(environment.python)
         with self._locked(environment.digest):
@@ -77,6 +81,26 @@ class UvEnvironments:
     def interpreters(self) -> dict[str, Path]:
         """Give the CPython interpreters found."""
         return find_interpreters(self._settings.environ, self._root / "interpreters.json")
+
+    def built(self) -> dict[str, BuiltEnvironment]:
+        """Give the environments that are built here; files shared with others by hard links count as nothing."""
+        marks = sorted(self._root.glob("*/.complete"))
+        return {
+            mark.parent.name: BuiltEnvironment(
+                python=mark.parent / "bin" / "python", size_bytes=_own_bytes(mark.parent), used_at=mark.stat().st_mtime
+            )
+            for mark in marks
+        }
+
+    def remove(self, digest: str) -> None:
+        """Take a built environment away, its mark of completion first: what is half gone is not trusted."""
+        with self._locked(digest):
+            (self._root / digest / ".complete").unlink(missing_ok=True)
+            shutil.rmtree(self._root / digest, ignore_errors=True)
+
+    def machine(self, python: Path, environ: Mapping[str, str]) -> Machine:
+        """Tell what numbers are computed with."""
+        return read_machine(python, environ)
 
     def _interpreter(self, python: str) -> Path:
         found = self.interpreters()
@@ -136,6 +160,11 @@ class UvEnvironments:
         with (self._root / f".{digest}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _own_bytes(folder: Path) -> int:
+    stats = (path.lstat() for path in folder.rglob("*"))
+    return sum(stat.st_size for stat in stats if stat.st_nlink == 1)
 
 
 def _digest(python: str, text: str) -> str:

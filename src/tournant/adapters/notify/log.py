@@ -1,33 +1,32 @@
-"""Alerts as log lines."""
+"""Messages as log lines."""
 
-from collections.abc import Callable
-from typing import Any
+import logging
+import sys
 
 import structlog
 
-from tournant.domain.alerts import Alert, Severity
+from tournant.domain.alerts import Severity
+from tournant.domain.notifications import Message
 
 __all__ = ["LogNotifier"]
 
+_LEVELS = {Severity.CRITICAL: logging.ERROR, Severity.WARNING: logging.WARNING, Severity.INFO: logging.INFO}
+
 
 class LogNotifier:
-    """Writes every alert to the log; the one notifier that needs no set-up."""
+    """Writes every message to the log; the one notifier that needs no set-up."""
 
-    def notify(self, alert: Alert, *, opened: bool) -> None:
-        """Log a warning (an error for a critical alert) when an alert opens, a note when it closes."""
-        logger = structlog.get_logger("tournant.alerts")
-        write = _writer(logger, alert.severity) if opened else logger.info
-        write(
-            "alert opened" if opened else "alert closed",
-            alert=alert.id,
-            deployment=alert.deployment,
-            kind=alert.kind.value,
-            severity=alert.severity.value,
-            value=alert.value,
-            limit=alert.limit,
-            summary=alert.summary,
+    name = "log"
+
+    def notify(self, message: Message) -> None:
+        """Log an error for what is critical, a warning for what warns, else a note."""
+        event = message.event
+        logger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))  # stdout is a command's answer
+        logger.log(
+            _LEVELS[message.severity],
+            message.title,
+            kind=event.kind,
+            subject=event.subject,
+            actor=event.actor,
+            summary=event.summary,
         )
-
-
-def _writer(logger: structlog.stdlib.BoundLogger, severity: Severity) -> Callable[..., Any]:
-    return {Severity.CRITICAL: logger.error, Severity.WARNING: logger.warning}.get(severity, logger.info)

@@ -15,20 +15,25 @@ import sqlalchemy as sa
 
 from tournant.domain.alerts import Alert, Monitor
 from tournant.domain.control import ClockState, Event, GatewayState, Lease, RoutesVersion
-from tournant.domain.data import Dataset, DatasetVersion, StepCacheEntry
+from tournant.domain.data import Dataset, DatasetTag, DatasetVersion, Remote, StepCacheEntry
 from tournant.domain.deployment import Deployment, Revision
 from tournant.domain.environment import Environment, LockedRequirements
+from tournant.domain.logged_models import Artifact, LoggedModel, ModelMetric
+from tournant.domain.machine import StepMachine
+from tournant.domain.notifications import NotificationCursor
 from tournant.domain.predictions import Label, Segment, Traffic
-from tournant.domain.profile import ReferenceProfile, WindowProfile
-from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
+from tournant.domain.profile_records import ReferenceProfile, WindowProfile
+from tournant.domain.registry import ModelAlias, ModelSignature, ModelVersion, RegisteredModel
 from tournant.domain.retraining import Retraining
 from tournant.domain.rollout import Observation, Rollout, RolloutDecision
-from tournant.domain.tracking import Experiment, Metric, Run, StepRun
+from tournant.domain.tracking import DatasetInput, Experiment, RunModel, StepRun
+from tournant.domain.verification import Verification
 from tournant.errors import Invalid
 
-__all__ = ["RECORDS", "Mapping", "metadata"]
+__all__ = ["BYTEWISE", "RECORDS", "Mapping", "metadata"]
 
 metadata = sa.MetaData()
+BYTEWISE = sa.Text(collation="C").with_variant(sa.Text(), "sqlite")
 
 _NATIVE: dict[type, type[sa.types.TypeEngine[Any]]] = {
     str: sa.Text,
@@ -41,8 +46,19 @@ _NATIVE: dict[type, type[sa.types.TypeEngine[Any]]] = {
 class Mapping:
     """How one record class is stored: its table, its key, and both directions of conversion."""
 
-    def __init__(self, kind: type[Any], table: str, key: str, *indexes: str) -> None:
-        """Derive the table `table` from the dataclass `kind`; `key` and each index are comma-separated fields."""
+    def __init__(
+        self,
+        kind: type[Any],
+        table: str,
+        key: str,
+        *indexes: str,
+        unique: tuple[str, ...] = (),
+        bytewise: tuple[str, ...] = (),
+    ) -> None:
+        """Derive the table `table` from the dataclass `kind`; `key` and each index are comma-separated fields.
+
+        Texts in `bytewise` are ordered by their bytes, in every database.
+        """
         self.kind = kind
         self.key = tuple(key.split(","))
         hints = typing.get_type_hints(kind)
@@ -52,14 +68,22 @@ class Mapping:
             name for name, hint in self.types.items() if isinstance(hint, type) and issubclass(hint, StrEnum)
         )
         columns = [
-            sa.Column(name, _native(hint) or sa.Text, primary_key=name in self.key, nullable=_optional(hint))
+            sa.Column(
+                name,
+                BYTEWISE if name in bytewise else _native(hint) or sa.Text,
+                primary_key=name in self.key,
+                nullable=_optional(hint),
+            )
             for name, hint in self.types.items()
         ]
         self.table = sa.Table(
             table,
             metadata,
             *columns,
-            *(sa.Index(f"ix_{table}_{spec.replace(',', '_')}", *spec.split(",")) for spec in indexes),
+            *(
+                sa.Index(f"ix_{table}_{spec.replace(',', '_')}", *spec.split(","), unique=spec in unique)
+                for spec in (*indexes, *unique)
+            ),
         )
 
     def to_row(self, record: object) -> dict[str, Any]:
@@ -108,18 +132,27 @@ RECORDS: dict[type[Any], Mapping] = {
         Mapping(ClockState, "clock", "name"),
         Mapping(RoutesVersion, "routes_version", "name"),
         Mapping(GatewayState, "gateway", "id"),
-        Mapping(Experiment, "experiment", "name"),
-        Mapping(Run, "run", "id", "experiment,started_at", "started_at"),
-        Mapping(Metric, "metric", "run,key,step"),
+        Mapping(NotificationCursor, "notification_cursor", "notifier"),
+        Mapping(Experiment, "experiment", "number", unique=("name",)),
+        Mapping(DatasetInput, "dataset_input", "run,name,digest"),
+        Mapping(RunModel, "run_model", "run,model,role", "model"),
+        Mapping(LoggedModel, "logged_model", "id", "experiment,created_at", "run"),
+        Mapping(ModelMetric, "model_metric", "model,key,dataset_name,dataset_digest"),
+        Mapping(Artifact, "artifact", "folder,name", "digest", bytewise=("folder",)),
         Mapping(StepRun, "step_run", "run,step"),
+        Mapping(StepMachine, "step_machine", "run,step"),
         Mapping(Dataset, "dataset", "name"),
         Mapping(DatasetVersion, "dataset_version", "id", "dataset,number"),
+        Mapping(DatasetTag, "dataset_tag", "dataset,tag"),
+        Mapping(Remote, "remote", "name"),
         Mapping(StepCacheEntry, "step_cache", "key"),
         Mapping(Environment, "environment", "digest"),
         Mapping(LockedRequirements, "locked_requirements", "key"),
         Mapping(RegisteredModel, "registered_model", "name"),
-        Mapping(ModelVersion, "model_version", "id", "model,number"),
+        Mapping(ModelVersion, "model_version", "id", "model,number", "logged_model"),
         Mapping(ModelAlias, "model_alias", "model,alias"),
+        Mapping(ModelSignature, "model_signature", "model_version"),
+        Mapping(Verification, "verification", "id", "model_version,started_at"),
         Mapping(Deployment, "deployment", "name"),
         Mapping(Revision, "revision", "id", "deployment,number"),
         Mapping(Rollout, "rollout", "id", "deployment,started_at"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tournant.domain.data import Dataset, DatasetVersion
 from tournant.domain.registry import ModelVersion
 from tournant.domain.retraining import Retraining
+from tournant.domain.run_query import RunQuery
 from tournant.domain.tracking import Run
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
 from tournant.web.pages.formats import bytes_text, plural
@@ -76,7 +77,7 @@ def show_dataset(ask: Ask) -> DatasetPage:
     return DatasetPage(
         title=dataset.name,
         crumbs=(Crumb(text="Datasets", href="/datasets"), Crumb(text=dataset.name)),
-        command=f"tournant data show {dataset.name}",
+        command=f"tournant data log {dataset.name}",
         verdict=Verdict(tone="idle", head=head, text=versions[0].source if versions else ""),
         now=ask.now,
         dataset=dataset,
@@ -89,7 +90,7 @@ def show_dataset_version(ask: Ask) -> DatasetVersionPage:
     name, number = ask.path["name"], ask.path["number"]
     version = ask.get(DatasetVersion, f"{name}@{number}", noun="dataset version")
     before = ask.uow.find(DatasetVersion, dataset=name, number__lt=version.number, order="-number", limit=1)
-    runs = [run for run in ask.uow.find(Run, order="-started_at", limit=NEWEST_RUNS) if version.id in run.datasets]
+    runs = [run for run in ask.uow.runs.find(RunQuery(limit=NEWEST_RUNS)) if version.id in run.datasets]
     models = ask.uow.find(ModelVersion, run__in=[run.id for run in runs], order="model,number") if runs else []
     used = f"{len(runs)} run{'s' if len(runs) != 1 else ''} and {len(models)} model version{'s' if len(models) != 1 else ''}"
     return DatasetVersionPage(
@@ -99,7 +100,7 @@ def show_dataset_version(ask: Ask) -> DatasetVersionPage:
             Crumb(text=name, href=f"/datasets/{name}"),
             Crumb(text=f"version {number}"),
         ),
-        command=f"tournant data show {name}",
+        command=f"tournant data log {name}",
         verdict=Verdict(
             tone="prog" if models else "idle",
             head=f"{version.id} was used by {used}.",

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from tournant.domain.data import DatasetVersion
 from tournant.domain.deployment import Deployment, Revision, RevisionState
-from tournant.domain.environment import Environment
-from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
+from tournant.domain.environment import Environment, packages
+from tournant.domain.registry import ModelAlias, ModelSignature, ModelVersion, RegisteredModel
 from tournant.domain.tracking import Run
+from tournant.domain.verification import Verification
 from tournant.errors import NotFound
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
 
@@ -75,6 +76,8 @@ class VersionPage(View):
     placements: tuple[Placement, ...]
     aliases: tuple[str, ...]
     metrics: tuple[MetricChange, ...]
+    verification: Verification | None
+    signature: ModelSignature | None
     added: tuple[str, ...]
     removed: tuple[str, ...]
 
@@ -154,16 +157,23 @@ def show_version(ask: Ask) -> VersionPage:
         now=ask.now,
         version=version,
         previous=previous,
-        run=ask.uow.get(Run, version.run) if version.run else None,
+        run=ask.uow.runs.get(version.run) if version.run else None,
         datasets=tuple(datasets),
         environment=environment,
-        packages=sum("==" in line for line in environment.lock.splitlines()) if environment else 0,
+        packages=len(packages(environment.lock)) if environment else 0,
         placements=placements,
         aliases=tuple(alias.alias for alias in aliases),
         metrics=_metrics(version, previous),
+        verification=next(iter(_verifications(ask, version)), None),
+        signature=ask.uow.get(ModelSignature, version.id),
         added=_missing(version, previous),
         removed=_missing(previous, version) if previous else (),
     )
+
+
+def _verifications(ask: Ask, version: ModelVersion) -> list[Verification]:
+    """The newest verification that was made from the version's own record."""
+    return ask.uow.find(Verification, model_version=version.id, from_record=True, order="-started_at,-id", limit=1)
 
 
 def _placement(ask: Ask, revision: Revision) -> Placement:

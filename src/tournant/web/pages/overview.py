@@ -8,7 +8,6 @@ from tournant.domain.control import Event
 from tournant.domain.deployment import Deployment
 from tournant.domain.retraining import Retraining, RetrainingState
 from tournant.domain.rollout import Phase, Rollout
-from tournant.domain.rollout import Verdict as GateOutcome
 from tournant.errors import Invalid
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
 from tournant.web.pages.episodes import alert_words
@@ -178,8 +177,7 @@ def _needs(found: Sequence[Health], waiting: Sequence[Retraining], now: float) -
 
 
 def _asks(rollout: Rollout) -> bool:
-    passed = bool(rollout.gates) and all(gate.verdict is GateOutcome.SUCCESSFUL for gate in rollout.gates)
-    return rollout.paused or (not rollout.strategy.automatic and passed)
+    return rollout.paused or rollout.waits
 
 
 def _rollout_need(rollout: Rollout) -> Need:

@@ -141,9 +141,9 @@ def _detail(rollout: Rollout, state: str, span: float | None, i: int, canaries_e
         spent = f"{duration(span)} of {duration(hold)}" if hold and i else duration(span)
         return f"paused · {gates}" if rollout.paused else f"{spent} · {gates}"
     if i == canaries_end:
-        return "becomes stable"
+        return "becomes stable" if strategy.approval == "none" else "becomes stable · needs approval"
     held = f"held {duration(hold)}" if hold else f"{count(strategy.minimum_requests)} requests"
-    return held if strategy.automatic else f"{held} · needs approval"
+    return f"{held} · needs approval" if strategy.approval == "steps" else held
 
 
 def _progress(rollout: Rollout, now: float, i: int) -> float:
@@ -216,7 +216,12 @@ def rollout_verdict(
     if rollout.phase.final:
         took = duration((rollout.ended_at or 0) - rollout.started_at)
         head = f"{name} was {'rolled back' if tone == 'crit' else words.lower()} at {reached(rollout, decisions)}."
-        note = f"{took} from its start to all traffic on {rollout.stable or 'nothing'}. {_first(rollout.reason, why(rollout))}"
+        followed = (
+            f"all gateways answered with {rollout.stable or 'nothing'} {duration(rollout.restored_seconds)} after the verdict"
+            if rollout.restored_seconds is not None
+            else "gateways have yet to follow"
+        )
+        note = f"{took} from its start to its end; {followed}. {_first(rollout.reason, why(rollout))}"
         return Verdict(tone=tone, head=head, text=sentence(why(rollout)), note=sentence(note))
     share = (
         f"takes {rollout.canary_percent:g} % of traffic"
@@ -254,7 +259,8 @@ def _waiting(rollout: Rollout, now: float) -> str:
 def _rules(rollout: Rollout) -> str:
     stable = rollout.stable or "nothing"
     text = f"Rolls back to {stable} by itself as soon as a gate fails; undecided after {duration(rollout.strategy.limit_seconds)} in a step."
-    return text if rollout.strategy.automatic else f"{text} Each step up needs one approval."
+    needs = {"steps": " Each step up needs one approval.", "promotion": " Becoming stable needs an approval."}
+    return text + needs.get(rollout.strategy.approval, "")
 
 
 def actions(rollout: Rollout) -> tuple[Action, ...]:

@@ -1,12 +1,16 @@
 """`/runs` and one run."""
 
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
+from tournant.domain.filters import parse_filter, parse_order
 from tournant.domain.registry import ModelVersion
-from tournant.domain.tracking import Metric, Run, RunStatus, StepRun
-from tournant.errors import Invalid
+from tournant.domain.run_query import All, Comparison, Condition, Entity, HistoryQuery, RunQuery
+from tournant.domain.tracking import Experiment, Metric, Run, RunStatus, StepRun
+from tournant.errors import Invalid, NotFound
+from tournant.ports import UnitOfWork
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
 from tournant.web.pages.charts import Chart, Series
 from tournant.web.pages.formats import duration, headline, stamp
@@ -17,6 +21,8 @@ PAGE = 50
 MOST_METRICS = 4
 MOST_PARAMS = 4
 LONGEST_HISTORY = 600
+MOST_POINTS = 4_000  # read of a history, of which LONGEST_HISTORY are drawn
+MOST_CHARTS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,8 @@ class RunsPage(View):
     constant: dict[str, str]
     status: str
     experiment: str
+    filter: str
+    order: str
     filtered: bool
     older: str
 
@@ -47,26 +55,33 @@ class RunPage(View):
 def list_runs(ask: Ask) -> RunsPage:
     """List runs, 50 a page, by keyset."""
     status, experiment = ask.query.get("status", ""), ask.query.get("experiment", "")
-    where: dict[str, object] = {"experiment": experiment} if experiment else {}
-    if status:
-        if status not in tuple(RunStatus):
-            raise Invalid(f"status must be one of {', '.join(RunStatus)}, not {status!r}", place="status")
-        where["status"] = status
-    before = ask.number("before")
-    found = ask.uow.find(
-        Run, order="-started_at", limit=PAGE + 1, **where, **({"started_at__lt": before} if before else {})
+    if status and status not in tuple(RunStatus):
+        raise Invalid(f"status must be one of {', '.join(RunStatus)}, not {status!r}", place="status")
+    filter_, order = ask.query.get("filter", ""), ask.query.get("order", "")
+    before, offset = ask.number("before"), int(ask.number("offset") or 0)
+    found = ask.uow.runs.find(
+        replace(
+            _query(ask.uow, experiment, status, before, parse_filter(filter_)),
+            order=(parse_order(order),) if order else (),
+            offset=max(0, offset),
+        )
     )
     runs = tuple(found[:PAGE])
     versions = ask.uow.find(ModelVersion, run__in=[run.id for run in runs]) if runs else []
     varying, constant = _params(runs)
-    query = {"status": status, "experiment": experiment}
-    older = (
-        {key: value for key, value in query.items() if value} | {"before": repr(runs[-1].started_at)} if runs else {}
-    )
+    query = {"status": status, "experiment": experiment, "filter": filter_, "order": order}
+    older = {key: value for key, value in query.items() if value}
+    if order:  # which has no key to go on from
+        older["offset"] = str(offset + PAGE)
+    elif runs:
+        older["before"] = repr(runs[-1].started_at)
     return RunsPage(
         title="Runs",
         crumbs=(Crumb(text="Runs"),),
-        command="tournant runs list" + (f" --experiment {experiment}" if experiment else ""),
+        command="tournant runs list"
+        + "".join(
+            f" --{key} {shlex.quote(value)}" for key, value in older.items() if key in ("experiment", "filter", "order")
+        ),
         verdict=_list_verdict(runs, ask.now) if runs else None,
         now=ask.now,
         runs=runs,
@@ -76,9 +91,21 @@ def list_runs(ask: Ask) -> RunsPage:
         constant=constant,
         status=status,
         experiment=experiment,
-        filtered=bool(status or experiment or before),
+        filter=filter_,
+        order=order,
+        filtered=bool(status or experiment or before or filter_),
         older="/runs?" + urlencode(older) if len(found) > PAGE else "",
     )
+
+
+def _query(uow: UnitOfWork, experiment: str, status: str, before: float | None, condition: Condition) -> RunQuery:
+    conditions = [condition]
+    if status:
+        conditions.append(Comparison(entity=Entity.ATTRIBUTE, key="status", operator="=", value=status))
+    if before is not None:
+        conditions.append(Comparison(entity=Entity.ATTRIBUTE, key="start_time", operator="<", value=1000 * before))
+    numbers = tuple(e.number for e in uow.find(Experiment, name=experiment)) if experiment else None
+    return RunQuery(experiments=numbers, condition=All(tuple(conditions)), limit=PAGE + 1)
 
 
 def _params(runs: Sequence[Run]) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -93,8 +120,8 @@ def _params(runs: Sequence[Run]) -> tuple[tuple[str, ...], dict[str, str]]:
 def _list_verdict(runs: Sequence[Run], now: float) -> Verdict:
     running = [run for run in runs if run.status is RunStatus.RUNNING]
     failed = [run for run in runs if run.status is RunStatus.FAILED]
-    newest = runs[0]
-    text = f"The newest, {newest.name}, started {stamp(newest.started_at, now)} UTC and is {newest.status}."
+    newest = max(runs, key=lambda run: run.started_at)
+    text = f"The newest of them, {newest.name}, started {stamp(newest.started_at, now)} UTC and is {newest.status}."
     if running:
         return Verdict(
             tone="prog", head=f"{len(running)} running now, {len(failed)} of {len(runs)} shown failed.", text=text
@@ -105,7 +132,9 @@ def _list_verdict(runs: Sequence[Run], now: float) -> Verdict:
 
 def show_run(ask: Ask) -> RunPage:
     """Show one run."""
-    run = ask.get(Run, ask.path["id"], noun="run")
+    run = ask.uow.runs.get(ask.path["id"])
+    if run is None:
+        raise NotFound(f"There is no run {ask.path['id']!r}.")
     steps = tuple(ask.uow.find(StepRun, run=run.id, order="position"))
     versions = tuple(ask.uow.find(ModelVersion, run=run.id, order="number"))
     return RunPage(
@@ -140,10 +169,11 @@ def _verdict(run: Run, steps: Sequence[StepRun], versions: Sequence[ModelVersion
 
 def _charts(ask: Ask, run: Run) -> tuple[Chart, ...]:
     """Chart each metric that has a history, by step."""
-    points: dict[str, list[Metric]] = {}
-    for metric in ask.uow.find(Metric, run=run.id, order="key,step", limit=20_000):
-        points.setdefault(metric.key, []).append(metric)
-    long = {key: found for key, found in points.items() if len(found) > 1}
+    sampled = {
+        key: ask.uow.runs.history(HistoryQuery(runs=(run.id,), key=key, samples=MOST_POINTS))
+        for key in sorted(run.metrics)[:MOST_CHARTS]
+    }
+    long = {key: found for key, found in sampled.items() if len(found) > 1}
     return tuple(
         Chart(
             id=f"metric-{i}",
@@ -152,7 +182,7 @@ def _charts(ask: Ask, run: Run) -> tuple[Chart, ...]:
             times=tuple(float(m.step) for m in _thin(found)),
             series=(Series(label=key, role="canary", values=tuple(m.value for m in _thin(found))),),
         )
-        for i, (key, found) in enumerate(list(long.items())[:6])
+        for i, (key, found) in enumerate(long.items())
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tournant.domain.data import Dataset
 from tournant.domain.deployment import Deployment
 from tournant.domain.registry import RegisteredModel
-from tournant.domain.tracking import Run
+from tournant.domain.run_query import RunQuery
 from tournant.ports import UnitOfWork
 
 __all__ = ["Hit", "search"]
@@ -37,5 +37,5 @@ def _candidates(uow: UnitOfWork) -> Iterable[Hit]:
         yield Hit(kind="model", text=model.name, href=f"/models/{model.name}")
     for dataset in uow.find(Dataset, order="name"):
         yield Hit(kind="dataset", text=dataset.name, href=f"/datasets/{dataset.name}")
-    for run in uow.find(Run, order="-started_at", limit=NEWEST_RUNS):
+    for run in uow.runs.find(RunQuery(limit=NEWEST_RUNS)):
         yield Hit(kind="run", text=run.name, href=f"/runs/{run.id}")

@@ -1,4 +1,6 @@
-"""`tournant models` and `tournant data`."""
+"""`tournant models`."""
+
+from collections.abc import Iterator
 
 import click
 
@@ -66,68 +68,31 @@ def _show_version(client: Client, name: str, as_json: bool) -> None:
     )
     click.echo(f"  environment {version.environment[:7] or '–'}   commit {version.commit[:7] or '–'}")
     click.echo(f"  conversion {version.conversion.summary}")
+    for line in _proofs(client, version.id):
+        click.echo(f"  {line}")
     for key, value in version.metrics.items():
         click.echo(f"  metric  {key} = {value:.6g}")
     columns = [(c.name, c.type.value, "yes" if c.nullable else "") for c in version.signature.inputs]
     return print_table(("INPUT", "TYPE", "MAY BE MISSING"), columns, empty="no inputs")
 
 
+def _proofs(client: Client, version: str) -> Iterator[str]:
+    """Say what proves a version, and what does not."""
+    proofs = client.models.proofs(id=version)
+    newest = next((found for found in proofs.verifications if found.from_record), None)
+    if newest:
+        yield f"verified {when(newest.ended_at)} UTC: {newest.summary}"
+    if proofs.signature:
+        yield f"signed {when(proofs.signature.signed_at)} UTC by {proofs.signature.actor} (key {proofs.signature.key[:12]})"
+
+
 @models.command("alias")
 @click.argument("name")
 @click.argument("alias")
 @click.argument("version", type=int)
+@click.option("--reason", default="", help="Kept with the move.")
 @client_options
-def alias_model(client: Client, name: str, alias: str, version: int) -> None:
-    """Let ALIAS name VERSION of the model NAME."""
-    moved = client.models.alias(name=name, alias=alias, version=version)
+def alias_model(client: Client, name: str, alias: str, version: int, reason: str) -> None:
+    """Let ALIAS name VERSION of the model NAME; who moved it, when and why stays on record."""
+    moved = client.models.alias(name=name, alias=alias, version=version, reason=reason)
     click.echo(f"{moved.model}@{moved.alias} is now version {moved.version}")
-
-
-@click.group()
-def data() -> None:
-    """Datasets and their versions."""
-
-
-@data.command("list")
-@as_json
-@client_options
-def list_data(client: Client, as_json: bool) -> None:
-    """List datasets."""
-    found = client.data.list()
-    if as_json:
-        return print_json(found)
-    rows = [(d.name, when(d.created_at), d.path) for d in found]
-    return print_table(
-        ("DATASET", "SINCE (UTC)", "PATH"), rows, empty="no datasets yet: tournant run, or tournant data add NAME PATH"
-    )
-
-
-@data.command("show")
-@click.argument("name")
-@as_json
-@client_options
-def show_data(client: Client, name: str, as_json: bool) -> None:
-    """Show a dataset's versions."""
-    details = client.data.get(name=name)
-    if as_json:
-        return print_json(details)
-    rows = [(v.id, v.digest[:7], v.files, f"{v.size_bytes:,}", when(v.created_at), v.source) for v in details.versions]
-    return print_table(("VERSION", "DIGEST", "FILES", "BYTES", "MADE (UTC)", "SOURCE"), rows, empty="no versions")
-
-
-@data.command("add")
-@click.argument("name")
-@click.argument("path", type=click.Path(exists=True))
-@click.option("--home", envvar="TOURNANT_HOME", help="The home folder.  [default: ./.tournant]")
-def add_data(name: str, path: str, home: str | None) -> None:
-    """Keep PATH (a file or a folder) as the next version of the dataset NAME."""
-    from pathlib import Path
-
-    from tournant.bootstrap.house import open_context
-    from tournant.cli.options import local_actor
-    from tournant.config import Settings
-    from tournant.services.data import add_dataset_version
-
-    ctx = open_context(Settings.load(home=home), actor=local_actor())
-    version = add_dataset_version(ctx, name, Path(path), source="by hand")
-    click.echo(f"{version.id}  {version.digest[:12]}  {version.files} files, {version.size_bytes:,} bytes")

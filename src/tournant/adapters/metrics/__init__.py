@@ -1,0 +1,5 @@
+"""Sources of metrics: Prometheus."""
+
+from tournant.adapters.metrics.prometheus import PrometheusSource
+
+__all__ = ["PrometheusSource"]

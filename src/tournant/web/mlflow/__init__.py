@@ -1,0 +1,1 @@
+"""The REST that MLflow's clients speak, over the same services as everything else."""

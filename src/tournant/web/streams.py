@@ -1,0 +1,91 @@
+"""Content that streams between a connection and the content store, in constant memory and with one write."""
+
+import asyncio
+import queue
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO, TypeVar
+
+from starlette.concurrency import run_in_threadpool
+
+from tournant.errors import Invalid
+
+__all__ = ["BLOCK_BYTES", "read_blocks", "receive"]
+
+T = TypeVar("T")
+BLOCK_BYTES = 1024 * 1024
+_BLOCKS = 4  # that wait between connection and store
+_LOOK_SECONDS = 0.2
+_receivers = ThreadPoolExecutor(16, "upload")  # of their own: what feeds them must never wait for one of them
+
+
+class _Pipe:
+    """The store's end of a connection: reads block until enough has come."""
+
+    def __init__(self) -> None:
+        self._blocks: queue.Queue[bytes | None] = queue.Queue(_BLOCKS)
+        self._rest = b""
+        self._ended = False
+        self.abandoned = False
+
+    def feed(self, block: bytes | None) -> None:
+        """Hand over a block (None: it broke off; empty: it is complete), waiting while the store is behind."""
+        while not self.abandoned:
+            try:
+                return self._blocks.put(block, timeout=_LOOK_SECONDS)
+            except queue.Full:
+                continue
+        return None
+
+    def read(self, size: int = -1) -> bytes:
+        """Give `size` bytes, fewer only at the end."""
+        parts, wanted = [self._rest], size - len(self._rest)
+        while not self._ended and (size < 0 or wanted > 0):
+            block = self._blocks.get()
+            if block is None:
+                raise Invalid("the upload broke off; send it again")
+            self._ended = not block
+            parts.append(block)
+            wanted -= len(block)
+        content = b"".join(parts)
+        cut = len(content) if size < 0 else size
+        self._rest = content[cut:]
+        return content[:cut]
+
+
+async def receive(chunks: AsyncIterable[bytes], store: Callable[[BinaryIO], T]) -> T:
+    """Let `store`, in a thread, read what comes in; give what it gives."""
+    pipe = _Pipe()
+    stored = asyncio.get_running_loop().run_in_executor(_receivers, store, pipe)  # type: ignore[arg-type] # it reads
+    stored.add_done_callback(lambda _: setattr(pipe, "abandoned", True))
+    try:
+        async for block in _in_blocks(chunks):
+            await run_in_threadpool(pipe.feed, block)
+        await run_in_threadpool(pipe.feed, b"")
+    except BaseException:
+        await run_in_threadpool(pipe.feed, None)
+        await asyncio.gather(stored, return_exceptions=True)
+        raise
+    return await stored
+
+
+async def _in_blocks(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    held: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size >= BLOCK_BYTES:
+            yield b"".join(held)
+            held, size = [], 0
+    if size:
+        yield b"".join(held)
+
+
+async def read_blocks(content: BinaryIO) -> AsyncIterator[bytes]:
+    """Give opened content block by block, and close it."""
+    try:
+        while block := await run_in_threadpool(content.read, BLOCK_BYTES):
+            yield block
+    finally:
+        content.close()
