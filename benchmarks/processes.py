@@ -24,7 +24,12 @@ def tree(root: int) -> list[int]:
 
 def cpu_seconds(root: int) -> float:
     """Give the CPU seconds (user and system, waited-for children too) of a process tree."""
-    return sum(sum(map(int, fields[11:15])) / TICK for pid in tree(root) if (fields := _stat(pid)))
+    return sum(own_cpu_seconds(pid) for pid in tree(root))
+
+
+def own_cpu_seconds(pid: int) -> float:
+    """Give the CPU seconds of one process and of the children it has waited for."""
+    return sum(map(int, _stat(pid)[11:15])) / TICK
 
 
 def _stat(pid: int) -> list[str]:
@@ -36,7 +41,12 @@ def _stat(pid: int) -> list[str]:
 
 def resident_bytes(root: int) -> int:
     """Give the resident memory of a process tree, added up."""
-    return sum(_status(pid, "VmRSS") for pid in tree(root))
+    return sum(_kilobytes(pid, "status", "VmRSS") for pid in tree(root))
+
+
+def proportional_bytes(root: int) -> int:
+    """Give the memory of a process tree, what several processes share counted once."""
+    return sum(_kilobytes(pid, "smaps_rollup", "Pss") for pid in tree(root))
 
 
 def forget_peak(root: int) -> None:
@@ -46,12 +56,12 @@ def forget_peak(root: int) -> None:
 
 def peak_bytes(root: int) -> int:
     """Give the most memory that a process has held, ever or since its peak was forgotten."""
-    return _status(root, "VmHWM")
+    return _kilobytes(root, "status", "VmHWM")
 
 
-def _status(pid: int, name: str) -> int:
+def _kilobytes(pid: int, table: str, name: str) -> int:
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/{table}").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name + ":")), 0)

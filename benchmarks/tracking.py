@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import peers
+from benchmarks.ports import free_port
 from benchmarks.processes import forget_peak, peak_bytes, resident_bytes, tree
 from benchmarks.tracking_stores import fill_ours, fill_peer
 
@@ -263,19 +264,13 @@ def _plain_copy(source: Path) -> float:
 
 
 def _ours(name: str, *more: str) -> Side:
-    home, port = WORK / name, _free_port()
+    home, port = WORK / name, free_port()
     home.mkdir()
     command = [sys.executable, "-m", "tournant.bootstrap.control_plane", "--home", str(home), "--port", str(port)]
     return Side(name, [*command, *more], port)
 
 
 def _peer(client: Path, name: str, *more: str) -> Side:
-    port = _free_port()
+    port = free_port()
     command = [str(client.parent / "mlflow"), "server", "--port", str(port), "--backend-store-uri"]
     return Side(name, [*command, f"sqlite:///{WORK / f'{name}.db'}", *more], port)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,0 +1,50 @@
+"""Runs a load in a process of its own, while this one does something to the server."""
+
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any
+
+from benchmarks.load import Load
+
+__all__ = ["Beside"]
+
+
+class Beside:
+    """A load that goes on until it is told to end.
+
+    with Beside(drive, port, requests, connections=16) as load:
+        ...
+    load.found
+    """
+
+    def __init__(self, work: Callable[..., Load], *arguments: Any, **named: Any) -> None:
+        """Prepare `work`, which also gets `done`."""
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_run, args=(theirs, work, arguments, named), daemon=True)
+        self.found = Load()
+
+    def __enter__(self) -> "Beside":
+        """Begin; return once it works."""
+        self._process.start()
+        self._pipe.recv()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """End it, and take what it found."""
+        self._pipe.send("end")
+        found = self._pipe.recv()
+        self._process.join()
+        if isinstance(found, Exception):
+            raise found
+        self.found = found
+
+
+def _run(pipe: Connection, work: Callable[..., Load], arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    pipe.send("works")
+    try:
+        pipe.send(work(*arguments, done=pipe.poll, **named))
+    except Exception as exc:
+        pipe.send(exc)
