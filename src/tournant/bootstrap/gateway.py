@@ -27,6 +27,7 @@ from tournant.ports import EnvironmentBuilder
 from tournant.serving.access import AccessLog
 from tournant.serving.app import App
 from tournant.serving.artifacts import ArtifactCache
+from tournant.serving.connection import Connection
 from tournant.serving.gateway import Gateway
 from tournant.serving.identity import Identity, claim_identity
 from tournant.serving.link import Link, read_cached_routes
@@ -40,7 +41,7 @@ from tournant.serving.uploads import Uploads
 if TYPE_CHECKING:  # it needs an extra
     from tournant.serving.open_inference_grpc import GrpcServer
 
-__all__ = ["GatewayProcess", "main", "run_gateway"]
+__all__ = ["GatewayProcess", "main", "run_gateway", "server_config"]
 
 T = TypeVar("T")
 GRACE_SECONDS = 3
@@ -161,20 +162,25 @@ def run_gateway(settings: Settings, control_url: str, *, share_port: bool = Fals
     process = GatewayProcess(
         settings, control_url, f"http://{_reachable(host)}:{port}", UvEnvironments(settings), share_port=share_port
     )
-    config = uvicorn.Config(
-        process.app,
+    uvicorn.Server(server_config(process.app)).run(sockets=[bound])
+
+
+def server_config(app: App) -> uvicorn.Config:
+    """Give how a gateway speaks HTTP."""
+    return uvicorn.Config(
+        app,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=75,
+        proxy_headers=False,
         server_header=False,
         date_header=False,
     )
-    uvicorn.Server(config).run(sockets=[bound])
 
 
 def main() -> None:

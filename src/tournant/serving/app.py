@@ -2,7 +2,6 @@
 
 import asyncio
 import hmac
-import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -13,9 +12,11 @@ import structlog
 from tournant.errors import Denied, NotFound, Overloaded, TournantError, Unavailable
 from tournant.serving.access import AccessLog, request_id, trace_id
 from tournant.serving.body import BODY_LIMIT_BYTES, Message, Receive, read_body
+from tournant.serving.deadlines import Deadlines
 from tournant.serving.exchange import Call, Face, Reply, allow
 from tournant.serving.failures import WorkerLost, error_body, status_of
 from tournant.serving.gateway import Gateway
+from tournant.serving.identifiers import identifiers
 from tournant.serving.invocations import Invocations
 from tournant.serving.metrics import CONTENT_TYPE, render
 from tournant.serving.open_inference_http import OpenInference
@@ -29,6 +30,7 @@ PREDICT = "/predict/"
 OPEN = ("/health", "/health/live", "/health/ready")  # asked by whoever watches the process, without a token
 RETRY_AFTER = (b"retry-after", b"1")
 Send = Callable[[Message], Awaitable[None]]
+_new_ids = identifiers(8)
 
 
 class Life(Protocol):
@@ -92,6 +94,7 @@ class App:
         self._proof = f"Bearer {token}".encode() if token else b""
         self._named: Face = Named(gateway)
         self._faces: tuple[Face, ...] = (OpenInference(gateway), Invocations(gateway), OpenApi(gateway))
+        self._deadlines = Deadlines()
         self._access = access or AccessLog(None, 0)
         self._log = structlog.get_logger("tournant.gateway")
 
@@ -113,7 +116,9 @@ class App:
         try:
             if self._proof and not path.endswith(OPEN):
                 _demand(headers, self._proof)
-            reply = await face.answer(Call(scope["method"], path, headers, lambda: read_body(headers, receive)))
+            reply = await face.answer(
+                Call(scope["method"], path, headers, lambda: read_body(headers, receive, self._deadlines))
+            )
         except TournantError as exc:
             error, reply = exc.code, _refusal(face, exc)
         except Exception as exc:
@@ -160,8 +165,8 @@ def _identity(headers: Any) -> bytes:
     """Give the request's id: its client's, or a new one."""
     for name, value in headers:
         if name == b"x-request-id":
-            return request_id(value) or os.urandom(8).hex().encode()
-    return os.urandom(8).hex().encode()
+            return request_id(value) or next(_new_ids).encode()
+    return next(_new_ids).encode()
 
 
 def _refusal(face: Face, error: TournantError) -> Reply:
