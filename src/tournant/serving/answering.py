@@ -177,12 +177,15 @@ class Answerer:
         *,
         fallback: bool,
     ) -> None:
+        log = rows.endpoint.log
+        if not log.keeps(rows.ids[index]):
+            return
         self._spool.append(
-            rows.endpoint.header,
+            log.header,
             Record(
                 rows.ids[index],
                 rows.request.keys[index],
-                rows.entities[index],
+                log.entity(rows.entities[index]),
                 rows.event_time,
                 arm.held.id,
                 arm.role,
@@ -193,7 +196,7 @@ class Answerer:
                 error,
                 latency_ms,
                 fallback,
-                None if arm.role == "shadow" else rows.request.rows[index],
+                None if arm.role == "shadow" else log.inputs(rows.request.rows[index]),
             ),
         )
 

@@ -11,9 +11,9 @@ from tournant.errors import Overloaded
 from tournant.messages.routing import DeploymentRoute
 from tournant.serving.counters import Stream
 from tournant.serving.held import Held
+from tournant.serving.log_filter import LogFilter
 from tournant.serving.schema import Row, RowSchema, Values
 from tournant.serving.split import Place, split_place
-from tournant.serving.spool import SpoolHeader, header_of
 
 __all__ = ["Arm", "Endpoint", "Headers", "Part", "Recent"]
 
@@ -63,7 +63,7 @@ class Endpoint:
         self.name = route.name
         self.slo_ms = route.slo_p99_ms
         self.recent = recent
-        self.header: SpoolHeader = header_of(route.name, self.schema)
+        self.log = LogFilter(route.name, route.log, self.schema, route.entity)
         self.stable = Arm(stable, "stable", route, self.schema)
         self.canary = Arm(canary, "canary", route, self.schema) if canary and canary is not stable else None
         self.shadows = tuple(Arm(shadow, "shadow", route, self.schema) for shadow in shadows)
