@@ -36,6 +36,7 @@ from tournant.serving.metrics import Metrics
 from tournant.serving.recording import Recorder
 from tournant.serving.reports import Reports
 from tournant.serving.spool import FLUSH_SECONDS, Spool
+from tournant.serving.tracing import Tracing, open_tracing
 from tournant.serving.uploads import Uploads
 
 if TYPE_CHECKING:  # it needs an extra
@@ -98,8 +99,9 @@ class GatewayProcess:
                 unsent=folder / "unsent.json",
             ),
         )
-        self.app = App(self.gateway, self, token=settings.token, access=self._access)
-        self._grpc = _grpc_server(self.gateway, settings, share_port=share_port)
+        self._tracing = open_tracing(settings.environ)
+        self.app = App(self.gateway, self, token=settings.token, access=self._access, tracing=self._tracing)
+        self._grpc = _grpc_server(self.gateway, settings, self._tracing, share_port=share_port)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -129,6 +131,8 @@ class GatewayProcess:
         if self._access_task:
             self._access_task.cancel()
             self._access.write(self._access.take())
+        if self._tracing:
+            await asyncio.get_running_loop().run_in_executor(None, self._tracing.stop)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._recorder.close()
         self._link.close()
@@ -222,7 +226,9 @@ def _bind(host: str, port: int, *, share: bool) -> socket.socket:
     return bound
 
 
-def _grpc_server(gateway: Gateway, settings: Settings, *, share_port: bool) -> "GrpcServer | None":
+def _grpc_server(
+    gateway: Gateway, settings: Settings, tracing: Tracing | None, *, share_port: bool
+) -> "GrpcServer | None":
     if settings.grpc_port is None:
         return None
     try:
@@ -230,7 +236,9 @@ def _grpc_server(gateway: Gateway, settings: Settings, *, share_port: bool) -> "
     except ImportError as exc:
         raise Invalid(f"gRPC needs the extra grpc ({exc.name} is missing): pip install 'tournant[grpc]'") from exc
     host = f"[{settings.gateway_host}]" if ":" in settings.gateway_host else settings.gateway_host
-    return GrpcServer(gateway, f"{host}:{settings.grpc_port}", token=settings.token, share_port=share_port)
+    return GrpcServer(
+        gateway, f"{host}:{settings.grpc_port}", token=settings.token, share_port=share_port, tracing=tracing
+    )
 
 
 def _client(control_url: str, token: str) -> httpx.Client:

@@ -8,8 +8,9 @@ import msgspec
 
 from tournant.serving.counters import Counters, Stream
 from tournant.serving.deadlines import asked_seconds
-from tournant.serving.endpoint import Arm, Endpoint, Headers, Part
+from tournant.serving.endpoint import Arm, Endpoint, Part
 from tournant.serving.failures import DeadlinePassed, ModelFailed
+from tournant.serving.headers import Headers
 from tournant.serving.held import Held, Outcome
 from tournant.serving.identifiers import identifiers
 from tournant.serving.outputs import Score, headline

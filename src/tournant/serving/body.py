@@ -6,8 +6,8 @@ from typing import Any
 
 from tournant.errors import Invalid
 from tournant.serving.deadlines import Deadlines
-from tournant.serving.endpoint import Headers
 from tournant.serving.failures import Malformed, SlowClient, TooLarge
+from tournant.serving.headers import Headers
 
 __all__ = ["BODY_LIMIT_BYTES", "Message", "Receive", "read_body"]
 

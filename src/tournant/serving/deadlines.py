@@ -4,7 +4,7 @@ import asyncio
 from types import TracebackType
 
 from tournant.errors import Invalid
-from tournant.serving.endpoint import Headers
+from tournant.serving.headers import Headers, header
 
 __all__ = ["Deadline", "Deadlines", "asked_seconds"]
 
@@ -18,18 +18,18 @@ def asked_seconds(headers: Headers) -> float | None:
     >>> asked_seconds([(b"x-request-timeout-ms", b"250")]), asked_seconds([])
     (0.25, None)
     """
-    for name, value in headers:
-        if name == _ASKED:
-            try:
-                asked = float(value)
-            except ValueError:
-                asked = 0.0
-            if not 0 < asked < float("inf"):
-                told = value.decode("latin-1")[:40]
-                message = f"the header X-Request-Timeout-Ms is {told!r}: expected milliseconds, a number above 0"
-                raise Invalid(message, place="X-Request-Timeout-Ms")
-            return asked / 1e3
-    return None
+    given = header(headers, _ASKED)
+    if not given:
+        return None
+    try:
+        asked = float(given)
+    except ValueError:
+        asked = 0.0
+    if not 0 < asked < float("inf"):
+        told = given.decode("latin-1")[:40]
+        message = f"the header X-Request-Timeout-Ms is {told!r}: expected milliseconds, a number above 0"
+        raise Invalid(message, place="X-Request-Timeout-Ms")
+    return asked / 1e3
 
 
 class Deadlines:
