@@ -32,6 +32,7 @@ _ROLLOUT = {
     "max_loss_increase": "max_loss_increase",
     "max_score_shift": "max_score_shift",
     "max_score_distance": "max_score_distance",
+    "max_slower_share": "max_slower_share",
     "warmup_requests": "warmup_requests",
     "strict": "strict",
     "evidence": "evidence",

@@ -175,6 +175,12 @@ def _rollout() -> Schema:
         max_score_distance=_number(
             "Allowed distance of the distributions of probabilities (Kolmogorov-Smirnov)", default=s.max_score_distance
         ),
+        max_slower_share={
+            **_number(
+                "Allowed part of its answers slower than stable's, at any one time of the distribution; default: only the SLO counts"
+            ),
+            "exclusiveMaximum": 1,
+        },
         warmup_requests=_whole("Requests replayed before it gets any", default=s.warmup_requests),
         strict=_flag("Whether a step succeeds only once whole intervals are within their limits", default=s.strict),
         evidence=_option(
