@@ -19,7 +19,7 @@ from tournant.domain.data import (
     Workspace,
 )
 from tournant.domain.environment import Environment
-from tournant.domain.machine import Machine
+from tournant.domain.machine import Machine, SharedStep
 from tournant.domain.notifications import Message
 from tournant.domain.predictions import Label, Segment
 from tournant.domain.registry import Conversion, Scalar, Signature
@@ -231,6 +231,14 @@ class RemoteStore(Protocol):
 
     def fetch(self, digest: str, *, under: str = "", progress: Progress | None = None) -> Transfer:
         """Get a tree, or the part of it under a path, into the content store; NotFound if the remote lacks it."""
+        ...
+
+    def find_step(self, key: str) -> SharedStep | None:
+        """Read what the step cache there answers to a key, whoever made it; None if nothing, or nothing readable."""
+        ...
+
+    def push_steps(self, steps: Sequence[SharedStep]) -> Transfer:
+        """Send steps' outs, and file them under their keys, in the place of what is filed there."""
         ...
 
     def tree(self, digest: str) -> Tree:

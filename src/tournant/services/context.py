@@ -47,6 +47,7 @@ class CoreContext:
     transactions: Transactions
     blobs: BlobStore
     clock: Clock
+    open_remote: Callable[[Remote], RemoteStore]
     actor: str = "system"
 
     def acting_as(self, actor: str) -> Self:
@@ -72,7 +73,6 @@ class DataContext(CoreContext):
     """The house as a use case on datasets sees it: quick to open."""
 
     keeper: StoreKeeper
-    open_remote: Callable[[Remote], RemoteStore]
     tables: TableComparer
 
 

@@ -25,6 +25,7 @@ from tournant.services.pipeline_inputs import PipelineInputs, gather_inputs, nam
 from tournant.services.project_models import makes_model, register_project_model
 from tournant.services.projects import load_project
 from tournant.services.registry import Provenance, get_version
+from tournant.services.shared_steps import SharedSteps
 from tournant.services.step_order import choose_steps, log_step_metrics, run_steps
 from tournant.services.steps import NICENESS, StepRunner, command_environ, last_lines, own_interpreter
 from tournant.services.tracking import LARGEST_PAGE, create_run, finish_run, get_run
@@ -58,6 +59,7 @@ def run_project(
     force: bool = False,
     jobs: int = 2,
     register: bool = True,
+    share: bool = True,
     datasets: Mapping[str, str] | None = None,
     params: Mapping[str, object] | None = None,
     tags: Mapping[str, str] | None = None,
@@ -66,7 +68,7 @@ def run_project(
     """Run a project's pipeline (or only `steps` and what they need), `jobs` steps at once, and register its model.
 
     A step with the same command, params, deps and environment as before is answered from the step cache unless `force`;
-    so an interrupted run resumes. `datasets` puts dataset versions (`{"flights": "flights@3"}`) in the place of the
+    so an interrupted run resumes. With `share`, the project's `step_cache` is asked too, and gets what was made. `datasets` puts dataset versions (`{"flights": "flights@3"}`) in the place of the
     project's own files, `params` values in the place of its own. `tags` go to the run and to the model version, which is then always a new one. Invalid, with the
     last lines of its output, when a step fails; Conflict when the folder is being run already.
     """
@@ -77,8 +79,10 @@ def run_project(
         _cancel_interrupted(ctx, inputs)
         run = _begin(ctx, inputs, tags or {})
         try:
-            runner = _runner(ctx, inputs, run, force=force, say=say)
+            runner = _runner(ctx, inputs, run, force=force, share=share, say=say)
             done = run_steps(runner, wanted, jobs=jobs)
+            if runner.shared:
+                runner.shared.share(done)
             log_step_metrics(runner, wanted)
             version = None
             if register and makes_model(inputs.project, wanted):
@@ -136,7 +140,9 @@ def _begin(ctx: Context, inputs: PipelineInputs, tags: Mapping[str, str]) -> Run
     )
 
 
-def _runner(ctx: Context, inputs: PipelineInputs, run: Run, *, force: bool, say: Callable[[str], None]) -> StepRunner:
+def _runner(
+    ctx: Context, inputs: PipelineInputs, run: Run, *, force: bool, share: bool, say: Callable[[str], None]
+) -> StepRunner:
     return StepRunner(
         ctx=ctx,
         project=inputs.project,
@@ -145,6 +151,7 @@ def _runner(ctx: Context, inputs: PipelineInputs, run: Run, *, force: bool, say:
         environment=inputs.environment,
         known={inputs.project.data[name]: version.digest for name, version in inputs.data.items()},
         force=force,
+        shared=SharedSteps(ctx, inputs.project.step_cache, say) if share and inputs.project.step_cache else None,
         say=say,
     )
 

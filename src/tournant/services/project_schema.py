@@ -36,6 +36,9 @@ def project_schema() -> Schema:
                 {}, "What steps may be told: any value by name; in texts of steps as `${name}`, nested as `${a.b}`"
             ),
             params_files=_list(_path("A file"), "YAML, JSON or TOML files with more params, under those given here"),
+            step_cache=_name(
+                "The remote at which steps are shared: what a colleague's run has made is fetched, not made again"
+            ),
             pipeline=_named(_step(), "Steps by name; each waits for those that make what it depends on"),
             model=_model(),
             tests=_list(_test(), "Commands that a model must pass"),

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from tournant.domain.data import StepCacheEntry
 from tournant.domain.environment import Environment
-from tournant.domain.machine import StepMachine, numeric_defaults
+from tournant.domain.machine import SharedStep, StepMachine, numeric_defaults
 from tournant.domain.params import find_param
 from tournant.domain.pipeline import Project, Step, cache_key, flatten_metrics
 from tournant.domain.tracking import Run, RunStatus, StepRun
 from tournant.errors import Invalid
 from tournant.ports import Job, JobStatus
 from tournant.services.context import Context
+from tournant.services.shared_steps import SharedSteps
 from tournant.services.tracking import log_step
 
 __all__ = [
@@ -78,6 +79,7 @@ class StepRunner:
     known: dict[str, str]
     force: bool = False
     caching: bool = True
+    shared: SharedSteps | None = None
     variables: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     say: Callable[[str], None]
     running: set[str] = field(default_factory=set)
@@ -105,6 +107,9 @@ class StepRunner:
         entry = None if self.force or not self.caching else find_cached(self.ctx, key)
         if entry:
             return self._take_cached(step, record, entry)
+        shared = None if self.force or not self.caching or not self.shared else self.shared.find(key)
+        if shared:
+            return self._take_shared(step, record, shared)
         return self._execute(step, record, params)
 
     def _digest(self, step: Step, dep: str) -> str:
@@ -135,11 +140,11 @@ class StepRunner:
         log_step(self.ctx, done)
         return done
 
-    def _take_cached(self, step: Step, record: StepRun, entry: StepCacheEntry) -> StepRun:
+    def _take_cached(self, step: Step, record: StepRun, entry: StepCacheEntry, words: str = "unchanged") -> StepRun:
         for path, digest in entry.outs.items():
             self.ctx.blobs.checkout(digest, self.folder / path)
             self.known[path] = digest
-        self.say(f"{step.name}: unchanged")
+        self.say(f"{step.name}: {words}")
         now = self.ctx.clock.now()
         done = replace(record, status=RunStatus.SUCCESSFUL, cached=True, ended_at=now, exit_code=0, outs=entry.outs)
         with self.ctx.transactions.begin() as uow:
@@ -148,6 +153,15 @@ class StepRunner:
             if made_on and entry.run != self.run.id:
                 uow.save(replace(made_on, run=self.run.id))
         return done
+
+    def _take_shared(self, step: Step, record: StepRun, shared: SharedStep) -> StepRun:
+        """Take what a remote had: from now on it is this home's."""
+        entry = replace(shared.entry, run=self.run.id, step=step.name)
+        with self.ctx.transactions.begin() as uow:
+            uow.save(entry)
+            if shared.machine:
+                uow.save(StepMachine(run=self.run.id, step=step.name, machine=shared.machine))
+        return self._take_cached(step, record, entry, "fetched from the shared step cache")
 
     def _execute(self, step: Step, record: StepRun, params: Mapping[str, object]) -> StepRun:
         python = self._interpreter.get()
