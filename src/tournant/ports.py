@@ -53,6 +53,7 @@ __all__ = [
     "Progress",
     "RemoteStore",
     "RunStore",
+    "Sampler",
     "StoreKeeper",
     "TableComparer",
     "Transactions",
@@ -255,6 +256,20 @@ class RemoteStore(Protocol):
 
     def collect(self, *, dry_run: bool = False) -> Collection:
         """Remove what no version of any project reaches; pushes may be going on."""
+        ...
+
+
+class Sampler(Protocol):
+    """Says what a sweep tries next, from how it went so far. Asked and told by one thread at a time."""
+
+    count: int
+
+    def ask(self) -> tuple[int, dict[str, object]] | None:
+        """Give the next trial's number and params; None when there were enough."""
+        ...
+
+    def tell(self, number: int, value: float | None, *, pruned: bool = False) -> None:
+        """Say how a trial went; None: it has no value, since it failed or was stopped."""
         ...
 
 

@@ -15,13 +15,14 @@ from tournant.domain.pipeline import Project, TestSpec
 from tournant.domain.registry import ModelVersion
 from tournant.domain.run_query import All, Comparison, Entity, RunQuery
 from tournant.domain.tracking import Run, RunStatus, StepRun
-from tournant.errors import Conflict, TournantError
+from tournant.errors import Conflict, Pruned, TournantError
 from tournant.ports import Job
 from tournant.services.context import Context, new_id
 from tournant.services.data import find_newest_version
 from tournant.services.environments import get_environment
 from tournant.services.interruption import ending_cleanly
 from tournant.services.pipeline_inputs import PipelineInputs, gather_inputs, names_in_store
+from tournant.services.progress import Progress
 from tournant.services.project_models import makes_model, register_project_model
 from tournant.services.projects import load_project
 from tournant.services.registry import Provenance, get_version
@@ -60,6 +61,7 @@ def run_project(
     jobs: int = 2,
     register: bool = True,
     share: bool = True,
+    watch: Callable[[Progress], str] | None = None,
     datasets: Mapping[str, str] | None = None,
     params: Mapping[str, object] | None = None,
     tags: Mapping[str, str] | None = None,
@@ -68,7 +70,7 @@ def run_project(
     """Run a project's pipeline (or only `steps` and what they need), `jobs` steps at once, and register its model.
 
     A step with the same command, params, deps and environment as before is answered from the step cache unless `force`;
-    so an interrupted run resumes. With `share`, the project's `step_cache` is asked too, and gets what was made. `datasets` puts dataset versions (`{"flights": "flights@3"}`) in the place of the
+    so an interrupted run resumes. With `share`, the project's `step_cache` is asked too, and gets what was made. `watch` hears what steps report, and may say that the run is hopeless (Pruned). `datasets` puts dataset versions (`{"flights": "flights@3"}`) in the place of the
     project's own files, `params` values in the place of its own. `tags` go to the run and to the model version, which is then always a new one. Invalid, with the
     last lines of its output, when a step fails; Conflict when the folder is being run already.
     """
@@ -79,7 +81,7 @@ def run_project(
         _cancel_interrupted(ctx, inputs)
         run = _begin(ctx, inputs, tags or {})
         try:
-            runner = _runner(ctx, inputs, run, force=force, share=share, say=say)
+            runner = _runner(ctx, inputs, run, force=force, share=share, watch=watch, say=say)
             done = run_steps(runner, wanted, jobs=jobs)
             if runner.shared:
                 runner.shared.share(done)
@@ -87,6 +89,9 @@ def run_project(
             version = None
             if register and makes_model(inputs.project, wanted):
                 version = _register(ctx, inputs, get_run(ctx, run.id), tags or {}, say)
+        except Pruned as exc:
+            finish_run(ctx, run.id, status=RunStatus.CANCELLED, error=exc.message)
+            raise
         except TournantError as exc:
             finish_run(ctx, run.id, status=RunStatus.FAILED, error=exc.message)
             raise
@@ -141,7 +146,14 @@ def _begin(ctx: Context, inputs: PipelineInputs, tags: Mapping[str, str]) -> Run
 
 
 def _runner(
-    ctx: Context, inputs: PipelineInputs, run: Run, *, force: bool, share: bool, say: Callable[[str], None]
+    ctx: Context,
+    inputs: PipelineInputs,
+    run: Run,
+    *,
+    force: bool,
+    share: bool,
+    watch: Callable[[Progress], str] | None,
+    say: Callable[[str], None],
 ) -> StepRunner:
     return StepRunner(
         ctx=ctx,
@@ -152,6 +164,7 @@ def _runner(
         known={inputs.project.data[name]: version.digest for name, version in inputs.data.items()},
         force=force,
         shared=SharedSteps(ctx, inputs.project.step_cache, say) if share and inputs.project.step_cache else None,
+        watch=watch,
         say=say,
     )
 
