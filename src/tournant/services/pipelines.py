@@ -13,7 +13,6 @@ from tournant.domain.data import DatasetVersion
 from tournant.domain.params import flatten_params, written
 from tournant.domain.pipeline import Project, TestSpec
 from tournant.domain.registry import ModelVersion
-from tournant.domain.run_query import All, Comparison, Entity, RunQuery
 from tournant.domain.tracking import Run, RunStatus, StepRun
 from tournant.errors import Conflict, Pruned, TournantError
 from tournant.ports import Job
@@ -21,6 +20,7 @@ from tournant.services.context import Context, new_id
 from tournant.services.data import find_newest_version
 from tournant.services.environments import get_environment
 from tournant.services.interruption import ending_cleanly
+from tournant.services.leftovers import cancel_runs
 from tournant.services.pipeline_inputs import PipelineInputs, gather_inputs, names_in_store
 from tournant.services.progress import Progress
 from tournant.services.project_models import makes_model, register_project_model
@@ -29,7 +29,7 @@ from tournant.services.registry import Provenance, get_version
 from tournant.services.shared_steps import SharedSteps
 from tournant.services.step_order import choose_steps, log_step_metrics, run_steps
 from tournant.services.steps import NICENESS, StepRunner, command_environ, last_lines, own_interpreter
-from tournant.services.tracking import LARGEST_PAGE, create_run, finish_run, get_run
+from tournant.services.tracking import create_run, finish_run, get_run
 
 __all__ = ["PipelineResult", "run_project", "run_tests"]
 
@@ -78,7 +78,7 @@ def run_project(
     with _alone_in(ctx, folder), ending_cleanly():
         inputs = gather_inputs(ctx, folder, datasets or {}, params or {})
         wanted = choose_steps(inputs.project, steps)
-        _cancel_interrupted(ctx, inputs)
+        cancel_runs(ctx, FOLDER_TAG, str(inputs.folder))
         run = _begin(ctx, inputs, tags or {})
         try:
             runner = _runner(ctx, inputs, run, force=force, share=share, watch=watch, say=say)
@@ -199,19 +199,6 @@ def _restore(ctx: Context, project: Project, folder: Path, version: ModelVersion
 def _model_folder(project: Project, folder: Path) -> Path:
     path = folder / (project.model.path if project.model else "model")
     return path if path.is_dir() else path.parent
-
-
-def _cancel_interrupted(ctx: Context, inputs: PipelineInputs) -> None:
-    """End what a run in this folder has left behind that was killed: its record, and jobs which outlived it."""
-    with ctx.transactions.begin(write=False) as uow:
-        here = Comparison(entity=Entity.TAG, key=FOLDER_TAG, operator="=", value=str(inputs.folder))
-        going = Comparison(entity=Entity.ATTRIBUTE, key="status", operator="=", value=RunStatus.RUNNING.value)
-        left = uow.runs.find(RunQuery(condition=All((here, going)), limit=LARGEST_PAGE))
-        steps = [step for run in left for step in uow.find(StepRun, run=run.id, status=RunStatus.RUNNING)]
-    for step in steps:
-        ctx.executor.stop(f"{step.run}-{step.step}")
-    for run in left:
-        finish_run(ctx, run.id, status=RunStatus.CANCELLED, error="interrupted: its process was killed")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from tournant.errors import Invalid, Pruned, TournantError
 from tournant.ports import Sampler
 from tournant.services.context import Context, new_id
 from tournant.services.interruption import ending_cleanly
+from tournant.services.leftovers import clear_leftovers, scratch_folder
 from tournant.services.params import read_value
 from tournant.services.pipeline_inputs import PipelineInputs, gather_inputs
 from tournant.services.pipelines import run_project
@@ -26,6 +27,7 @@ from tournant.services.tracking import get_run
 
 __all__ = ["SWEEP_TAG", "Objective", "Trial", "order_trials", "read_space", "run_sweep"]
 
+SCRATCH = "sweeps"  # the kind of its folders
 SWEEP_TAG = "tournant.sweep"
 _RANGE = re.compile(r"(-?[\d.eE+-]+?)\.\.(-?[\d.eE+-]+?)(:log)?")
 
@@ -93,10 +95,11 @@ def run_sweep(
     steps report of the objective's metric is stopped, if the objective prunes. NotFound for a param that the project does not have.
     """
     inputs = gather_inputs(ctx, folder.resolve(), {}, {})
-    place = ctx.settings.home / "sweeps" / new_id()
     say = on_progress or _say_nothing
+    for left in clear_leftovers(ctx, SCRATCH, SWEEP_TAG):
+        say(f"run {left.name} of a sweep that was killed is cancelled, and its folder removed")
     rule = MedianRule(maximize=objective.maximize) if objective.prune else None
-    lock = threading.Lock()
+    lock, identity = threading.Lock(), new_id()
     trials: dict[int, Trial] = {}
 
     def watch(number: int, progress: Progress) -> str:
@@ -114,7 +117,7 @@ def run_sweep(
         number, params = asked
         if not trials:
             load_project(folder, provided=list(inputs.data), params=params)
-        trial = _run_trial(ctx, inputs, place / str(number), params, sweep=place.name, watch=partial(watch, number))
+        trial = _run_trial(ctx, inputs, place / str(number), params, sweep=identity, watch=partial(watch, number))
         with lock:
             value = None if trial.pruned else trial.metric(objective.metric)
             sampler.tell(number, value, pruned=bool(trial.pruned))
@@ -126,14 +129,11 @@ def run_sweep(
         while run_next():
             pass
 
-    with ending_cleanly():
-        try:
-            run_next()
-            with ThreadPoolExecutor(max(1, jobs)) as pool:
-                for done in [pool.submit(run_all) for _ in range(max(1, jobs))]:
-                    done.result()
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
+    with ending_cleanly(), scratch_folder(ctx, SCRATCH, identity) as place:
+        run_next()
+        with ThreadPoolExecutor(max(1, jobs)) as pool:
+            for done in [pool.submit(run_all) for _ in range(max(1, jobs))]:
+                done.result()
     return [trials[number] for number in sorted(trials)]
 
 
