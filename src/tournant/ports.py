@@ -57,6 +57,7 @@ __all__ = [
     "TableComparer",
     "Transactions",
     "UnitOfWork",
+    "Urls",
 ]
 
 T = TypeVar("T")
@@ -247,6 +248,18 @@ class RemoteStore(Protocol):
 
     def collect(self, *, dry_run: bool = False) -> Collection:
         """Remove what no version of any project reaches; pushes may be going on."""
+        ...
+
+
+class Urls(Protocol):
+    """What stands at addresses: HTTP(S), S3, GCS, Azure, or a path on this machine."""
+
+    def mark(self, url: str) -> str:
+        """Give a word that changes when what stands at an address changes; NotFound if nothing does."""
+        ...
+
+    def download(self, url: str, target: Path, *, progress: Progress | None = None) -> None:
+        """Write what stands at an address to `target`, which must not exist: a file, or a folder of files."""
         ...
 
 
