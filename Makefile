@@ -37,8 +37,8 @@ dev: venv .venv/.dev  ## ... and what tests and checks need
 lock:  ## Resolve requirements/*.txt again
 	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 requirements/uv.in -o requirements/uv.txt
 	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 requirements/build.in -o requirements/build.txt
-	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 --extra postgres pyproject.toml -o requirements/base.txt
-	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 --extra postgres pyproject.toml requirements/dev.in -c requirements/base.txt -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 --extra postgres --extra grpc pyproject.toml -o requirements/base.txt
+	$(BIN)/uv pip compile -q --generate-hashes --no-header --no-annotate --universal --python-version 3.11 --extra postgres --extra grpc pyproject.toml requirements/dev.in -c requirements/base.txt -o requirements/dev.txt
 
 format: dev  ## Format the code
 	$(BIN)/ruff format .

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tournant.errors import Invalid
+
 __all__ = ["VERSION", "Settings"]
 
 VERSION = "0.1.0"  # pyproject.toml reads it here
@@ -26,10 +28,14 @@ class Settings:
     port: int = 5000
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8080
+    gateways: int = 1  # processes that share the gateway's port
+    workers: int = 1  # processes of each revision that is not converted, in each gateway
+    grpc_port: int | None = None  # None: no gRPC; 0: a free one
     database: str = ""  # empty: SQLite in home
     token: str = ""
     webhooks: tuple[str, ...] = ()
     notify: tuple[str, ...] = ()  # apprise's addresses
+    access_log: float = 0.0  # the share of requests written to a gateway's access log
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -43,6 +49,7 @@ class Settings:
             "token": environ.get("TOURNANT_TOKEN", ""),
             "webhooks": _addresses(environ.get("TOURNANT_WEBHOOKS", "")),
             "notify": _addresses(environ.get("TOURNANT_NOTIFY", "")),
+            "access_log": _share(environ.get("TOURNANT_ACCESS_LOG", "")),
         }
         merged = {**defaults, **given}
         merged["home"] = Path(str(merged["home"])).expanduser().resolve()
@@ -71,6 +78,17 @@ class Settings:
         dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", *_SECRETS)
         kept = {name: value for name, value in self.environ.items() if name not in dropped}
         return {name: value for name, value in {**kept, **(extra or {})}.items() if value is not None}
+
+
+def _share(given: str) -> float:
+    """Read a share between 0 and 1; empty is 0."""
+    try:
+        share = float(given or 0)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise Invalid(f"TOURNANT_ACCESS_LOG is {given!r}: expected a share of requests between 0 and 1")
+    return share
 
 
 def _addresses(listed: str) -> tuple[str, ...]:

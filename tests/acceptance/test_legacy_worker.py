@@ -66,7 +66,7 @@ def test_one_is_converted_and_one_runs_on_its_own_python(shared, deployed):
     assert "tolerance" in exact.conversion.summary
     assert converted.conversion.status.value == "successful"
     assert exact.environment == converted.environment
-    (worker,) = children_of(shared.record["gateway_pid"])
+    (worker,) = children_of(shared.record["gateway_pids"][0])
     python = str(Path(f"/proc/{worker}/exe").readlink())
     assert deployed["python"].rpartition(".")[0] in python
 
@@ -90,7 +90,7 @@ def test_a_killed_worker_comes_back(shared, deployed, processes, wait):
     """SIGKILL of the worker: the converted one goes on, another worker gives the same answers, and nothing is left of it when tournant stops."""
     row, score = deployed["answers"][0]["inputs"], deployed["answers"][0]["score"]
     before = shared.record
-    workers = children_of(before["gateway_pid"])
+    workers = children_of(before["gateway_pids"][0])
     assert workers
     for pid in workers:
         os.kill(pid, 9)
@@ -98,7 +98,7 @@ def test_a_killed_worker_comes_back(shared, deployed, processes, wait):
     _, answer = wait(lambda: (given := shared.predict("exact", inputs=row))[0] == 200 and given)
     assert answer["predictions"][0]["score"] == pytest.approx(score, abs=1e-12)
     assert shared.record == before
-    left = children_of(before["gateway_pid"])
+    left = children_of(before["gateway_pids"][0])
     shared.cli("down").fine()
     wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left))
     wait(lambda: not processes(shared.home))

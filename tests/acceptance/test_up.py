@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from contextlib import closing
 
 import pytest
@@ -13,7 +14,7 @@ TEN_SECONDS = 10
 @pytest.fixture
 def pids(tournant):
     """Give the two processes a running tournant supervises."""
-    return lambda: (tournant.record["control_pid"], tournant.record["gateway_pid"])
+    return lambda: (tournant.record["control_pid"], tournant.record["gateway_pids"][0])
 
 
 def test_both_answer_and_a_signal_ends_all_of_it(tournant, pids, processes, running):
@@ -95,6 +96,32 @@ def test_a_killed_gateway_is_started_again(tournant, models, pids, running, wait
     assert (status, answer["revision"]) == (200, "tiny/1")
     assert not running(killed)
     assert "starting it again" in tournant.said.read_text()
+
+
+def test_gateways_share_a_port_a_table_and_their_metrics(tournant, models, ask, wait):
+    """Each answers; a swap reaches both; one that is killed comes back ready; what they count adds up."""
+    tournant.up("--gateways", "2")
+    first, second = tournant.record["gateway_pids"]
+    tournant.cli("deploy", models.write("tiny"), "--example", models.example, "--wait").fine()
+    predict = lambda: tournant.predict("tiny", inputs={"plane": "N1", "x": 2.0})  # noqa: E731
+    assert {predict()[0] for _ in range(60)} == {200}  # a connection each: the kernel chooses who answers
+    gateways = [folder for folder in (tournant.home / "gateway").iterdir() if folder.is_dir()]
+    assert len(gateways) == 2
+    wait(lambda: counted(ask(f"{tournant.gateway_url}/metrics")[1]) == 60)
+    time.sleep(1.2)  # each process writes its counts every second: those since are lost when it is killed
+    os.kill(second, signal.SIGKILL)
+    wait(lambda: tournant.record["gateway_pids"][1] != second)
+    assert {predict()[0] for _ in range(100)} == {200}
+    wait(lambda: counted(ask(f"{tournant.gateway_url}/metrics")[1]) == 160)
+    assert tournant.record["gateway_pids"][0] == first
+
+
+def counted(text):
+    """Add up the predictions a scrape tells of; 0 while there is none."""
+    lines = [
+        line for line in text.splitlines() if line.startswith("tournant_requests_total") and 'status="200"' in line
+    ]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 def test_off_loopback_both_need_the_token(tournant, models, ask):

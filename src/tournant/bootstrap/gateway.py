@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import structlog
@@ -21,32 +21,49 @@ from tournant.adapters.environments.uv import UvEnvironments
 from tournant.bootstrap.home import ensure_token
 from tournant.bootstrap.parent import die_with_parent
 from tournant.config import Settings
-from tournant.errors import Conflict, TournantError, Unavailable
+from tournant.errors import Conflict, Invalid, TournantError, Unavailable
 from tournant.messages.routing import RoutingTable
 from tournant.ports import EnvironmentBuilder
+from tournant.serving.access import AccessLog
 from tournant.serving.app import App
 from tournant.serving.artifacts import ArtifactCache
+from tournant.serving.connection import Connection
 from tournant.serving.gateway import Gateway
 from tournant.serving.identity import Identity, claim_identity
 from tournant.serving.link import Link, read_cached_routes
 from tournant.serving.loading import Loader
+from tournant.serving.metrics import Metrics
 from tournant.serving.recording import Recorder
 from tournant.serving.reports import Reports
-from tournant.serving.spool import Spool
+from tournant.serving.spool import FLUSH_SECONDS, Spool
+from tournant.serving.tracing import Tracing, open_tracing
 from tournant.serving.uploads import Uploads
 
-__all__ = ["GatewayProcess", "main", "run_gateway"]
+if TYPE_CHECKING:  # it needs an extra
+    from tournant.serving.open_inference_grpc import GrpcServer
+
+__all__ = ["GatewayProcess", "main", "run_gateway", "server_config"]
 
 T = TypeVar("T")
 GRACE_SECONDS = 3
+READY_SECONDS = 20.0
 LOOP_SECONDS = 30.0  # how long the event loop may take for what the link asks of it; a drain of shadows is the longest
 
 
 class GatewayProcess:
     """All of one gateway process but its socket: starts with the application, and ends with it."""
 
-    def __init__(self, settings: Settings, control_url: str, url: str, environments: EnvironmentBuilder) -> None:
-        """Serve what the control plane at `control_url` says; others reach this gateway at `url`."""
+    def __init__(
+        self,
+        settings: Settings,
+        control_url: str,
+        url: str,
+        environments: EnvironmentBuilder,
+        *,
+        share_port: bool = False,
+    ) -> None:
+        """Serve what the control plane at `control_url` says; others reach this gateway at `url`, maybe one of several there."""
+        self._share_port = share_port
         self._url = url
         self._identity: Identity = claim_identity(settings.home / "gateway")
         folder = self._identity.folder
@@ -60,9 +77,12 @@ class GatewayProcess:
             threads=self._threads,
             logs=folder / "logs",
             environ=environ,
+            workers=settings.workers,
         )
         spool = Spool(folder / "spool")
-        self.gateway = Gateway(loader, spool, self._wake)
+        self.gateway = Gateway(loader, spool, self._wake, Metrics(folder))
+        self._access = AccessLog(folder / "logs" / "access.ndjson", settings.access_log)
+        self._access_task: asyncio.Task[None] | None = None
         self._recorder = Recorder(folder / "logs" / "recorder.log", settings.environ or environ)
         self._link = Link(
             self._client,
@@ -79,8 +99,15 @@ class GatewayProcess:
                 unsent=folder / "unsent.json",
             ),
         )
-        self.app = App(self.gateway, self, token=settings.token)
+        self._tracing = open_tracing(settings.environ)
+        self.app = App(self.gateway, self, token=settings.token, access=self._access, tracing=self._tracing)
+        self._grpc = _grpc_server(self.gateway, settings, self._tracing, share_port=share_port)
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def grpc_port(self) -> int:
+        """The port that gRPC listens on; 0 while it does not."""
+        return self._grpc.port if self._grpc else 0
 
     async def start(self) -> None:
         """Serve by the cached routes, and start to follow the control plane."""
@@ -88,11 +115,24 @@ class GatewayProcess:
         cached = read_cached_routes(self._cache)
         if cached:
             self.gateway.apply(cached)
+        if self._grpc:
+            await self._grpc.start()
         self._link.start(cached)
+        if self._share_port:  # others answer there already: whoever comes to this one must not wait for its models
+            await self.gateway.wait_ready(READY_SECONDS)
+        if self._access.on:
+            self._access_task = asyncio.create_task(self._write_access_log())
 
     async def stop(self) -> None:
         """Report once more, then end what was started."""
+        if self._grpc:
+            await self._grpc.stop()
         await asyncio.get_running_loop().run_in_executor(None, self._link.stop)
+        if self._access_task:
+            self._access_task.cancel()
+            self._access.write(self._access.take())
+        if self._tracing:
+            await asyncio.get_running_loop().run_in_executor(None, self._tracing.stop)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._recorder.close()
         self._link.close()
@@ -102,6 +142,11 @@ class GatewayProcess:
         assert self._loop
         with contextlib.suppress(RuntimeError):  # the loop has ended: so does the link
             self._loop.call_soon_threadsafe(self.gateway.apply, table)
+
+    async def _write_access_log(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._access.write, self._access.take())
 
     def _wake(self) -> None:
         self._link.wake()
@@ -114,25 +159,32 @@ class GatewayProcess:
             raise Unavailable("the gateway's event loop is busy or has ended") from exc
 
 
-def run_gateway(settings: Settings, control_url: str) -> None:
-    """Serve predictions until SIGTERM or SIGINT; Conflict if the port is in use."""
-    bound = _bind(settings.gateway_host, settings.gateway_port)
+def run_gateway(settings: Settings, control_url: str, *, share_port: bool = False) -> None:
+    """Serve predictions until SIGTERM or SIGINT; Conflict if the port is in use, but by one that shares it too."""
+    bound = _bind(settings.gateway_host, settings.gateway_port, share=share_port)
     host, port = bound.getsockname()[:2]
-    process = GatewayProcess(settings, control_url, f"http://{_reachable(host)}:{port}", UvEnvironments(settings))
-    config = uvicorn.Config(
-        process.app,
+    process = GatewayProcess(
+        settings, control_url, f"http://{_reachable(host)}:{port}", UvEnvironments(settings), share_port=share_port
+    )
+    uvicorn.Server(server_config(process.app)).run(sockets=[bound])
+
+
+def server_config(app: App) -> uvicorn.Config:
+    """Give how a gateway speaks HTTP."""
+    return uvicorn.Config(
+        app,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=75,
+        proxy_headers=False,
         server_header=False,
         date_header=False,
     )
-    uvicorn.Server(config).run(sockets=[bound])
 
 
 def main() -> None:
@@ -142,29 +194,51 @@ def main() -> None:
     parser.add_argument("--control-url", required=True, help="where the control plane answers")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
+    parser.add_argument("--grpc-port", type=int, help="listen for gRPC too; 0 takes a free one")
+    parser.add_argument("--workers", type=int, default=1, help="processes of each revision that is not converted")
+    parser.add_argument("--share-port", action="store_true", help="let other gateways of this home listen there too")
     given = parser.parse_args()
     _log_to_stderr()
     for asked in (signal.SIGTERM, signal.SIGINT):  # uvicorn stops gracefully first, then raises the signal again
         signal.signal(asked, lambda *_: sys.exit(0))
     try:
-        settings = Settings.load(home=given.home, gateway_host=given.host, gateway_port=given.port)
+        settings = Settings.load(
+            home=given.home, gateway_host=given.host, gateway_port=given.port, grpc_port=given.grpc_port
+        )
         die_with_parent(settings.environ)
-        run_gateway(ensure_token(settings), given.control_url)
+        run_gateway(ensure_token(settings), given.control_url, share_port=given.share_port)
     except TournantError as exc:
         print(f"tournant gateway: {exc.message}", file=sys.stderr)  # noqa: T201 - talk goes to stderr
         raise SystemExit(2) from exc
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, *, share: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if share:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         bound.bind((host, port))
     except OSError as exc:
         bound.close()
         raise Conflict(f"the gateway cannot listen on {host}:{port} ({exc.strerror}). Choose another: --port") from exc
     return bound
+
+
+def _grpc_server(
+    gateway: Gateway, settings: Settings, tracing: Tracing | None, *, share_port: bool
+) -> "GrpcServer | None":
+    if settings.grpc_port is None:
+        return None
+    try:
+        from tournant.serving.open_inference_grpc import GrpcServer
+    except ImportError as exc:
+        raise Invalid(f"gRPC needs the extra grpc ({exc.name} is missing): pip install 'tournant[grpc]'") from exc
+    host = f"[{settings.gateway_host}]" if ":" in settings.gateway_host else settings.gateway_host
+    return GrpcServer(
+        gateway, f"{host}:{settings.grpc_port}", token=settings.token, share_port=share_port, tracing=tracing
+    )
 
 
 def _client(control_url: str, token: str) -> httpx.Client:

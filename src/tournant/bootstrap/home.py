@@ -29,7 +29,7 @@ class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
     gateway_url: str
     pid: int
     control_pid: int = 0
-    gateway_pid: int = 0
+    gateway_pids: tuple[int, ...] = ()
 
 
 def make_home(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""`tournant up`: one light process that keeps a control plane and a gateway running, and stops both."""
+"""`tournant up`: one light process that keeps a control plane and its gateways running, and stops them."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ class Child:
 
 
 class Supervisor:
-    """Starts both processes, restarts one that dies with growing pauses, and ends them on request."""
+    """Starts the processes, restarts one that dies with growing pauses, and ends them on request."""
 
     def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
         """Prepare for `settings`; `say` tells a person what happens."""
@@ -53,14 +53,17 @@ class Supervisor:
         database = ("--database", s.database) if s.database else ()
         self._children = [
             Child("control plane", (sys.executable, "-m", "tournant.bootstrap.control_plane", *common, *database)),
-            Child(
-                "gateway",
-                (
-                    *(sys.executable, "-m", "tournant.bootstrap.gateway", "--home", str(s.home)),
-                    *("--host", s.gateway_host, "--port", str(s.gateway_port), "--control-url", self.control_url),
-                ),
-            ),
+            *(Child(_gateway_name(index), self._gateway_command()) for index in range(s.gateways)),
         ]
+
+    def _gateway_command(self) -> Sequence[str]:
+        s = self.settings
+        command = [sys.executable, "-m", "tournant.bootstrap.gateway", "--home", str(s.home)]
+        command += ["--host", s.gateway_host, "--port", str(s.gateway_port), "--control-url", self.control_url]
+        command += ["--workers", str(s.workers)]
+        if s.grpc_port is not None:
+            command += ["--grpc-port", str(s.grpc_port)]
+        return [*command, "--share-port"] if s.gateways > 1 else command
 
     @property
     def control_url(self) -> str:
@@ -152,15 +155,19 @@ class Supervisor:
         self._write_record()
 
     def _write_record(self) -> None:
-        control, gateway = (child.process.pid if child.process else 0 for child in self._children)
+        control, *gateways = (child.process.pid if child.process else 0 for child in self._children)
         record = ServerRecord(
             url=self.control_url,
             gateway_url=self.gateway_url,
             pid=os.getpid(),
             control_pid=control,
-            gateway_pid=gateway,
+            gateway_pids=tuple(gateways),
         )
         write_server(self.settings, record)
+
+
+def _gateway_name(index: int) -> str:
+    return f"gateway {index + 1}" if index else "gateway"
 
 
 def check_free(settings: Settings) -> None:

@@ -21,6 +21,9 @@ PORT = click.IntRange(1, 65535)
 @click.option("--port", type=PORT, help="The control plane and dashboard.  [default: 5000]")
 @click.option("--gateway-host", help="Where the gateway listens.  [default: --host]")
 @click.option("--gateway-port", type=PORT, help="The gateway: predictions.  [default: 8080]")
+@click.option("--grpc-port", type=PORT, help="The gateway's gRPC.  [default: none; needs the extra grpc]")
+@click.option("--gateways", type=click.IntRange(1, 64), help="Gateway processes that share its port.  [default: 1]")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes of each unconverted revision.  [default: 1]")
 @click.option("--database", help="A postgresql:// URL.  [default: SQLite in the home]")
 def up(home: str | None, host: str | None, gateway_host: str | None, **ports: object) -> None:
     """Run tournant here, in the foreground: control plane, dashboard and gateway. Ctrl-C stops all of it."""

@@ -3,27 +3,36 @@
 import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
-from urllib.parse import unquote
 
 import msgspec
 import structlog
 
-from tournant.errors import Denied, NotFound, TournantError
-from tournant.serving.failures import NotAllowed, TooLarge, error_body, status_of
+from tournant.errors import Denied, NotFound, Overloaded, TournantError, Unavailable
+from tournant.serving.access import AccessLog, request_id, trace_id
+from tournant.serving.body import BODY_LIMIT_BYTES, Message, Receive, read_body
+from tournant.serving.deadlines import Deadlines
+from tournant.serving.exchange import Call, Face, Reply, allow
+from tournant.serving.failures import WorkerLost, error_body, status_of
 from tournant.serving.gateway import Gateway
+from tournant.serving.headers import header
+from tournant.serving.identifiers import identifiers
+from tournant.serving.invocations import Invocations
+from tournant.serving.metrics import CONTENT_TYPE, render
+from tournant.serving.open_inference_http import OpenInference
+from tournant.serving.openapi import OpenApi
+from tournant.serving.tracing import Tracing
 
 __all__ = ["BODY_LIMIT_BYTES", "App"]
 
-BODY_LIMIT_BYTES = 8 << 20
 LINGER_BYTES = 32 << 20
 LINGER_SECONDS = 2.0
 PREDICT = "/predict/"
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
+OPEN = ("/health", "/health/live", "/health/ready")  # asked by whoever watches the process, without a token
+RETRY_AFTER = (b"retry-after", b"1")
 Send = Callable[[Message], Awaitable[None]]
-_JSON = (b"content-type", b"application/json")
+_new_ids = identifiers(8)
 
 
 class Life(Protocol):
@@ -38,14 +47,64 @@ class Life(Protocol):
         ...
 
 
-class App:
-    """Routes requests to a gateway, and nothing else: what happens to them is `Gateway.predict`'s."""
+class Named:
+    """What is tournant's own: `POST /predict/{deployment}`, health and metrics."""
 
-    def __init__(self, gateway: Gateway, life: Life | None = None, *, token: str = "") -> None:
+    protocol = "predict"
+
+    def __init__(self, gateway: Gateway) -> None:
+        """Answer by `gateway`."""
+        self._gateway = gateway
+
+    def takes(self, path: str) -> bool:
+        """Take what no other protocol does."""
+        return bool(path)
+
+    def deployment(self, path: str) -> str:
+        """Name the deployment that a path asks for predictions."""
+        return path[len(PREDICT) :] if path.startswith(PREDICT) else ""
+
+    async def answer(self, call: Call) -> Reply:
+        """Answer a call."""
+        if call.path.startswith(PREDICT):
+            allow(call, "POST")
+            return Reply(200, await self._gateway.predict(call.path[len(PREDICT) :], await call.read(), call.headers))
+        if call.path == "/health":
+            status, told = self._gateway.health()
+            return Reply(status, msgspec.json.encode(told))
+        if call.path == "/metrics":
+            allow(call, "GET")
+            return Reply(200, render(self._gateway.samples()), ((b"content-type", CONTENT_TYPE),))
+        there = "POST /predict/DEPLOYMENT, GET /health, GET /metrics or GET /openapi.json, which lists what predicts"
+        raise NotFound(f"there is nothing at {call.path!r}: {there}")
+
+    def refusal(self, error: TournantError) -> Reply:
+        """Say an error with its code and place."""
+        return Reply(status_of(error), error_body(error))
+
+
+class App:
+    """Finds the protocol a request speaks, and knows what they have in common: tokens, ids, limits, metrics, errors."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        life: Life | None = None,
+        *,
+        token: str = "",
+        access: AccessLog | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         """Serve `gateway`, to whoever sends `token` if there is one; `life` starts and stops what works beside it."""
         self._gateway = gateway
+        self._metrics = gateway.metrics
         self._life = life
         self._proof = f"Bearer {token}".encode() if token else b""
+        self._named: Face = Named(gateway)
+        self._faces: tuple[Face, ...] = (OpenInference(gateway), Invocations(gateway), OpenApi(gateway))
+        self._deadlines = Deadlines()
+        self._tracing = tracing
+        self._access = access or AccessLog(None, 0)
         self._log = structlog.get_logger("tournant.gateway")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -56,27 +115,50 @@ class App:
             await self._lifespan(receive, send)
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
         path: str = scope["path"]
+        headers = scope["headers"]
+        face = self._named
+        if not path.startswith(PREDICT):
+            face = next((one for one in self._faces if one.takes(path)), face)
+        if self._tracing:
+            with self._tracing.request(face.protocol, scope["method"], path, headers) as span:
+                reply, error = await self._reply(face, scope, receive)
+                span.end(reply.status, face.deployment(path), error)
+        else:
+            reply, error = await self._reply(face, scope, receive)
+        seconds = time.perf_counter() - started
+        identity = _identity(headers)
+        await _respond(send, receive, reply, identity)
+        self._note(face, scope, reply.status, seconds, identity, error)
+
+    async def _reply(self, face: Face, scope: Message, receive: Receive) -> tuple[Reply, str]:
+        """Give the answer to a request, and the code of its error if it is one."""
+        path, headers = scope["path"], scope["headers"]
         try:
-            if path.startswith(PREDICT):
-                _allow(scope, "POST")
-                if self._proof:
-                    _demand(scope, self._proof)
-                body = await _read(scope, receive)
-                status, answer = 200, await self._gateway.predict(path[len(PREDICT) :], body, scope["headers"])
-            elif path == "/health":
-                status, told = self._gateway.health()
-                answer = msgspec.json.encode(told)
-            else:
-                raise NotFound(f"there is nothing at {unquote(path)!r}: POST /predict/DEPLOYMENT or GET /health")
+            if self._proof and not path.endswith(OPEN):
+                _demand(headers, self._proof)
+            call = Call(scope["method"], path, headers, lambda: read_body(headers, receive, self._deadlines))
+            return await face.answer(call), ""
         except TournantError as exc:
-            await _refuse(exc, receive, send)
-            return
+            return _refusal(face, exc), exc.code
         except Exception as exc:
             self._log.exception("request failed", path=path)
-            await _refuse(TournantError(f"the gateway has a fault ({type(exc).__name__}); see its log"), receive, send)
-            return
-        await _respond(send, status, answer)
+            fault = TournantError(f"the gateway has a fault ({type(exc).__name__}); see its log")
+            return _refusal(face, fault), fault.code
+
+    def _note(self, face: Face, scope: Message, status: int, seconds: float, identity: bytes, error: str) -> None:
+        path = scope["path"]
+        deployment = face.deployment(path)
+        if deployment:
+            known = deployment if deployment in self._gateway.fleet.endpoints else ""
+            self._metrics.answered(known, face.protocol, status, seconds)
+            if error:
+                self._metrics.failed(known, face.protocol, error)
+        if self._access.on:
+            trace = header(scope["headers"], b"traceparent")
+            told = (scope["method"], path, status, seconds, identity.decode(), trace_id(trace), error)
+            self._access.note(*told)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -96,22 +178,33 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _respond(send: Send, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
-    headers = [_JSON, (b"content-length", str(len(body)).encode()), *more]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _identity(headers: Any) -> bytes:
+    """Give the request's id: its client's, or a new one."""
+    return request_id(header(headers, b"x-request-id")) or next(_new_ids).encode()
 
 
-async def _refuse(error: TournantError, receive: Receive, send: Send) -> None:
-    status, body = status_of(error), error_body(error)
-    if status != 413:
-        await _respond(send, status, body)
+def _refusal(face: Face, error: TournantError) -> Reply:
+    reply = face.refusal(error)
+    if isinstance(error, Overloaded | Unavailable | WorkerLost):
+        return reply._replace(headers=(*reply.headers, RETRY_AFTER))
+    return reply
+
+
+async def _respond(send: Send, receive: Receive, reply: Reply, identity: bytes) -> None:
+    headers = [
+        *reply.headers,
+        (b"content-length", str(len(reply.body)).encode()),
+        (b"x-request-id", identity),
+    ]
+    if reply.status not in (408, 413):
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
         return
     # The rest of the body is on its way. Closing at once would reset the connection under the answer, so the client is
     # told first, and what still comes is thrown away for a moment.
-    headers = [_JSON, (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": True})
+    headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": True})
     await _discard(receive)
     await send({"type": "http.response.body", "body": b""})
 
@@ -129,38 +222,8 @@ async def _discard(receive: Receive) -> None:
         return
 
 
-async def _read(scope: Message, receive: Receive) -> bytes:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > BODY_LIMIT_BYTES:
-            raise _too_large(int(value))
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts, size = [body], len(body)
-    while message.get("more_body"):
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > BODY_LIMIT_BYTES:
-            raise _too_large(size)
-    return b"".join(parts)
-
-
-def _too_large(size_bytes: int) -> TooLarge:
-    megabytes = size_bytes / (1 << 20)
-    limit = BODY_LIMIT_BYTES >> 20
-    return TooLarge(f"the body has {megabytes:.1f} MB or more, and one request may have {limit} MB: send it in parts")
-
-
-def _demand(scope: Message, proof: bytes) -> None:
-    given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-    if not hmac.compare_digest(given, proof):
+def _demand(headers: Any, proof: bytes) -> None:
+    if not hmac.compare_digest(header(headers, b"authorization"), proof):
         raise Denied(
             "a token is needed: send it as 'Authorization: Bearer …'; it is in the file token of the home folder"
         )
-
-
-def _allow(scope: Message, method: str) -> None:
-    if scope["method"] != method:
-        raise NotAllowed(f"{scope['method']} {scope['path']} is not possible: use {method}")

@@ -2,14 +2,14 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tournant.domain.registry import Column, ColumnType
 from tournant.errors import Invalid
 from tournant.serving.failures import Malformed
 
-__all__ = ["explain"]
+__all__ = ["explain", "explain_rows"]
 
 _KNOWN = ("inputs", "key", "event_time")
 _EXPECTED = {
@@ -35,6 +35,17 @@ def explain(body: bytes, columns: Mapping[str, Column], required: frozenset[str]
     except ValueError as exc:
         return _not_json(exc)
     return _wrong_body(found, columns, required) or Invalid(f"the request is wrong: {cause}")
+
+
+def explain_rows(
+    rows: Sequence[Any], columns: Mapping[str, Column], required: frozenset[str], cause: Exception
+) -> Invalid:
+    """Give the error for rows of which one is not one: with its number, column, and what was expected and found."""
+    for index, row in enumerate(rows):
+        wrong = _wrong_row(row, f"[{index}]", f"row {index}", columns, required)
+        if wrong:
+            return wrong
+    return Invalid(f"the rows are wrong: {cause}")
 
 
 def _not_json(exc: ValueError) -> Malformed:

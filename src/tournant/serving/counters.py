@@ -3,14 +3,14 @@
 from bisect import bisect_left
 from typing import NamedTuple
 
+from tournant.domain.latency import LATENCY_BOUNDS_MS
 from tournant.domain.rollout import SCORE_BINS
-from tournant.messages.gateway import LATENCY_BOUNDS_MS, Delta
+from tournant.messages.gateway import Delta
 
 __all__ = ["Cell", "Counters", "Stream"]
 
 HOUR_SECONDS = 3600.0
 _LAST_BIN = SCORE_BINS - 1e-9  # a score of 1 is in the last bin
-_OTHERWISE = ("latency", "score_bins", "clusters")  # not sums
 
 
 class Stream(NamedTuple):
@@ -90,11 +90,20 @@ class Cell:
             counts[1] += failed
             counts[2] += over
 
+    def add(self, other: "Cell") -> None:
+        """Add another's sums, but for its groups of entities."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.latency = [mine + theirs for mine, theirs in zip(self.latency, other.latency, strict=True)]
+
     def paired(self, difference: float) -> None:
         """Count a shadow's score minus the answered one."""
         self.pairs += 1
         self.pair_sum += difference
         self.pair_squares += difference * difference
+
+
+_SUMS = tuple(name for name in Cell.__slots__ if name not in ("latency", "score_bins", "clusters"))
 
 
 class Counters:
@@ -103,6 +112,7 @@ class Counters:
     def __init__(self) -> None:
         """Start empty."""
         self._cells: dict[tuple[Stream, float], Cell] = {}
+        self._totals: dict[tuple[str, str, str], Cell] = {}
 
     def cell(self, stream: Stream, event_time: float) -> Cell:
         """Give the sums to add to."""
@@ -115,11 +125,26 @@ class Counters:
     def take(self) -> tuple[Delta, ...]:
         """Give the counts and start anew."""
         cells, self._cells = self._cells, {}
+        _add(self._totals, cells)
         return tuple(_delta(stream, bucket, cell) for (stream, bucket), cell in cells.items())
+
+    def totals(self) -> dict[tuple[str, str, str], Cell]:
+        """Give all counts since the start by deployment, revision and role."""
+        totals: dict[tuple[str, str, str], Cell] = {}
+        for key, cell in self._totals.items():
+            totals[key] = Cell()
+            totals[key].add(cell)
+        _add(totals, self._cells)
+        return totals
+
+
+def _add(totals: dict[tuple[str, str, str], Cell], cells: dict[tuple[Stream, float], Cell]) -> None:
+    for (stream, _), cell in cells.items():
+        totals.setdefault((stream.deployment, stream.revision, stream.role), Cell()).add(cell)
 
 
 def _delta(stream: Stream, bucket: float, cell: Cell) -> Delta:
-    sums = {name: getattr(cell, name) for name in Cell.__slots__ if name not in _OTHERWISE}
+    sums = {name: getattr(cell, name) for name in _SUMS}
     clusters = {group: (counts[0], counts[1], counts[2]) for group, counts in cell.clusters.items()}
     return Delta(
         **stream._asdict(),

@@ -7,19 +7,21 @@ from typing import NamedTuple
 
 from tournant.domain.clusters import CLUSTERS
 from tournant.domain.deployment import WEIGHT_TOTAL
+from tournant.errors import Overloaded
 from tournant.messages.routing import DeploymentRoute
 from tournant.serving.counters import Stream
+from tournant.serving.headers import Headers, header
 from tournant.serving.held import Held
+from tournant.serving.log_filter import LogFilter
 from tournant.serving.schema import Row, RowSchema, Values
 from tournant.serving.split import Place, split_place
-from tournant.serving.spool import SpoolHeader, header_of
 
-__all__ = ["Arm", "Endpoint", "Headers", "Part", "Recent"]
+__all__ = ["Arm", "Endpoint", "Part", "Recent"]
 
 Recent = deque[tuple[RowSchema, Row]]  # real requests, for probing candidates
-Headers = Sequence[tuple[bytes, bytes]]  # names in lower case, as ASGI has them
 HEADER = "header:"
 SMALLEST_DEADLINE_SHARE = 0.25  # of the SLO: a canary always gets at least that long
+WAIT_SHARE = 0.5  # of the SLO
 MARGIN_SHARE = 0.1  # of the SLO: what a client's request takes beside the models
 
 
@@ -61,7 +63,7 @@ class Endpoint:
         self.name = route.name
         self.slo_ms = route.slo_p99_ms
         self.recent = recent
-        self.header: SpoolHeader = header_of(route.name, self.schema)
+        self.log = LogFilter(route.name, route.log, self.schema, route.entity)
         self.stable = Arm(stable, "stable", route, self.schema)
         self.canary = Arm(canary, "canary", route, self.schema) if canary and canary is not stable else None
         self.shadows = tuple(Arm(shadow, "shadow", route, self.schema) for shadow in shadows)
@@ -80,7 +82,7 @@ class Endpoint:
     def entities(self, rows: Sequence[Row], headers: Headers) -> list[str | None]:
         """Give for each row of a request the value that keeps it to one side of the split, or None."""
         if self._header:
-            given = next((value for name, value in headers if name == self._header), None)
+            given = header(headers, self._header)
             return [given.decode("latin-1") if given else None] * len(rows)
         values = (getattr(row, self._entity) if self._entity else None for row in rows)
         return [None if value is None else str(value) for value in values]
@@ -99,6 +101,15 @@ class Endpoint:
             for arm, rows in ((self.canary, chosen), (self.stable, rest))
             if rows
         ]
+
+    def admit(self) -> None:
+        """Overloaded if stable's queue alone would spend half of the SLO."""
+        wait_ms = self.stable.held.predictor.wait_seconds() * 1e3
+        if wait_ms > WAIT_SHARE * self.slo_ms:
+            raise Overloaded(
+                f"overloaded: {self.stable.held.id} would begin in {wait_ms:.0f} ms, and half of its SLO"
+                f" of {self.slo_ms:.0f} ms may be spent waiting; try again later"
+            )
 
     def canary_deadline_seconds(self, rows: int) -> float:
         """Give how long the canary may take: the SLO less stable's recent p99.9 and a margin, so that stable still keeps it."""

@@ -9,6 +9,7 @@ __all__ = [
     "Malformed",
     "ModelFailed",
     "NotAllowed",
+    "SlowClient",
     "TooLarge",
     "WorkerLost",
     "error_body",
@@ -26,6 +27,12 @@ class TooLarge(Invalid):
     """The body is over its limit."""
 
     code = "too_large"
+
+
+class SlowClient(Invalid):
+    """The body did not arrive in time."""
+
+    code = "slow_client"
 
 
 class NotAllowed(Invalid):
@@ -57,6 +64,7 @@ _STATUS: tuple[tuple[type[TournantError], int], ...] = (
     (Denied, 401),
     (NotFound, 404),
     (NotAllowed, 405),
+    (SlowClient, 408),
     (TooLarge, 413),
     (Invalid, 422),
     (DeadlinePassed, 504),

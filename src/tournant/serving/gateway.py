@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -11,15 +11,23 @@ from tournant.domain.control import RevisionStatus
 from tournant.errors import NotFound, Unavailable
 from tournant.messages.gateway import Delta
 from tournant.messages.routing import RoutingTable
-from tournant.serving.answering import Answerer
+from tournant.serving.answering import Answered, Answerer
 from tournant.serving.counters import Counters
-from tournant.serving.endpoint import Headers
+from tournant.serving.endpoint import Arm, Endpoint
 from tournant.serving.fleet import Fleet
+from tournant.serving.headers import Headers
+from tournant.serving.load import LoopLoad
 from tournant.serving.loading import Loader
+from tournant.serving.metrics import Metrics, Sample
+from tournant.serving.revision_metrics import info_samples, revision_samples
+from tournant.serving.schema import Request
 from tournant.serving.shadows import Shadows
 from tournant.serving.spool import FLUSH_SECONDS, Spool
 
 __all__ = ["Gateway", "Snapshot"]
+
+
+KEEP_SECONDS = 1.0  # between two writings of the metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +43,18 @@ class Snapshot:
 class Gateway:
     """Belongs to the event loop."""
 
-    def __init__(self, loader: Loader, spool: Spool, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, loader: Loader, spool: Spool, changed: Callable[[], None], metrics: Metrics | None = None
+    ) -> None:
         """Serve what `loader` loads, record in `spool`, call `changed` when there is something to report."""
+        self.metrics = metrics or Metrics(None)
+        self._load = LoopLoad()
         self._counters = Counters()
         self._spool = spool
         self._shadows = Shadows(self._counters, spool)
         self._answerer = Answerer(self._counters, spool, self._shadows, self.now)
         self._flusher: asyncio.Task[None] | None = None
+        self._kept_at = 0.0
         self._encode = msgspec.json.Encoder().encode
         self.fleet = Fleet(loader, changed)
 
@@ -52,14 +65,56 @@ class Gateway:
 
     def start(self) -> None:
         """Begin to flush the spool regularly."""
+        self._load.start()
         self._flusher = asyncio.create_task(self._flush_regularly())
 
     async def predict(self, deployment: str, body: bytes, headers: Headers = ()) -> bytes:
         """Give the encoded answer to a request's body (and headers, which may name its entity); raises a TournantError that says what is wrong."""
-        endpoint = self.fleet.endpoints.get(deployment)
-        if endpoint is None:
+        endpoint = self.fleet.endpoints.get(deployment) or self.endpoint(deployment)
+        self._admit(endpoint)
+        answered = await self._answerer.answer(endpoint, endpoint.schema.read(body), headers)
+        return self._encode(answered.named())
+
+    async def answer(
+        self, endpoint: Endpoint, request: Request, headers: Headers = (), only: Arm | None = None
+    ) -> Answered:
+        """Answer a request that a protocol has read already; see `Answerer.answer`."""
+        self._admit(endpoint)
+        return await self._answerer.answer(endpoint, request, headers, only)
+
+    def _admit(self, endpoint: Endpoint) -> None:
+        """Overloaded, at once, for a request whose waiting alone would spend half of its SLO."""
+        self._load.admit(endpoint.slo_ms)
+        endpoint.admit()
+
+    def samples(self) -> list[Sample]:
+        """Give the metrics of all gateway processes of this home."""
+        return self.metrics.everyone(self.metrics.gather(self._samples()))
+
+    def _samples(self) -> Iterator[Sample]:
+        for (deployment, revision, role), cell in self._counters.totals().items():
+            yield from revision_samples(cell, deployment=deployment, revision=revision, role=role)
+        for revision, (rows, lag) in self._shadows.waiting().items():
+            yield Sample.one("tournant_shadow_queue_rows", rows, revision=revision)
+            yield Sample.one("tournant_shadow_lag_seconds", lag, revision=revision)
+        yield Sample.one("tournant_shadow_dropped_total", self._shadows.dropped)
+        yield Sample.one("tournant_log_dropped_total", self._spool.dropped)
+        for held in self.fleet.held.values():
+            yield from held.predictor.samples(held.id)
+        for endpoint in self.fleet.endpoints.values():
+            yield from info_samples(endpoint)
+
+    def endpoint(self, deployment: str) -> Endpoint:
+        """Give a deployment as it is served now; NotFound or Unavailable says why it is not."""
+        found = self.fleet.endpoints.get(deployment)
+        if found is None:
             raise self._absent(deployment)
-        return self._encode(await self._answerer.answer(endpoint, endpoint.schema.read(body), headers))
+        return found
+
+    def deployments(self) -> list[str]:
+        """Name the deployments there are, ready or not."""
+        table = self.fleet.table
+        return [route.name for route in table.deployments] if table else []
 
     def apply(self, table: RoutingTable) -> None:
         """Follow a new routing table."""
@@ -102,10 +157,18 @@ class Gateway:
             "failed": failed,
         }
 
+    async def wait_ready(self, timeout_seconds: float) -> None:
+        """Return once every stable that can be loaded is, or after `timeout_seconds`."""
+        deadline = time.monotonic() + timeout_seconds
+        while self.health()[0] != 200 and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+
     async def close(self) -> None:
         """Write what is in memory and end every worker."""
+        self._load.stop()
         if self._flusher:
             self._flusher.cancel()
+        self._keep_metrics()
         self._spool.rotate()
         await self.fleet.close()
 
@@ -113,6 +176,12 @@ class Gateway:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             self._spool.flush()
+            if time.monotonic() - self._kept_at > KEEP_SECONDS:
+                self._keep_metrics()
+
+    def _keep_metrics(self) -> None:
+        self._kept_at = time.monotonic()
+        self.metrics.keep(self.metrics.gather(self._samples()))
 
     def _absent(self, deployment: str) -> NotFound | Unavailable:
         table = self.fleet.table

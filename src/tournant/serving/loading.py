@@ -27,13 +27,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loader:
-    """Loads beside the event loop, in `threads`; `environ` is what workers see of the process environment."""
+    """Loads beside the event loop, in `threads`; `environ` is what workers see of the process environment, `workers` how many a revision gets."""
 
     artifacts: ArtifactCache
     environments: EnvironmentBuilder
     threads: ThreadPoolExecutor
     logs: Path
     environ: Mapping[str, str]
+    workers: int = 1
 
     async def load(self, route: RevisionRoute) -> Predictor:
         """Give the revision's model, tested; Invalid says why it cannot be, NotYet that it may later."""
@@ -80,7 +81,8 @@ class Loader:
                 signature=route.signature,
                 log=self.logs / f"worker-{route.id.replace('/', '-')}.log",
                 environ={**self.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
-            )
+            ),
+            workers=self.workers,
         )
         await replica.start()
         return replica

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
 from pathlib import Path
@@ -15,6 +15,7 @@ import onnxruntime
 from tournant.domain.registry import Column, ColumnType, Signature
 from tournant.errors import Invalid
 from tournant.serving.failures import ModelFailed
+from tournant.serving.metrics import Sample
 from tournant.serving.outputs import Score
 from tournant.serving.schema import Values
 
@@ -50,6 +51,8 @@ class ConvertedModel:
         self._feed = _plan_feed(self._session.get_inputs(), signature.inputs)
         self._output = _choose_output(self._session.get_outputs(), signature.output.kind)
         self._thread: ThreadPoolExecutor | None = None
+        self._waiting = 0
+        self._usual_seconds = 0.0
 
     @property
     def inline(self) -> bool:
@@ -60,7 +63,19 @@ class ConvertedModel:
         """Give one score a row."""
         if self._thread is None:
             return self.run(rows)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self.run, rows)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self.run, rows)
+        finally:
+            self._waiting -= 1
+
+    def wait_seconds(self) -> float:
+        """Estimate the wait for the model's thread; on the event loop there is none but the loop's own."""
+        return self._waiting * self._usual_seconds
+
+    def samples(self, _revision: str) -> Iterable[Sample]:
+        """Give nothing: there is no queue and no process."""
+        return ()
 
     def run(self, rows: Sequence[Values]) -> Sequence[Score]:
         """Give one score a row, in the calling thread."""
@@ -77,6 +92,7 @@ class ConvertedModel:
         p999 = taken[min(runs - 1, int(runs * 0.999))]
         # One outlier in 300 runs is as likely the machine's as the model's: both must be slow.
         if p999 > SLOW_MS and taken[int(runs * 0.9)] > SLOW_MS / 2:
+            self._usual_seconds = taken[runs // 2] / 1e3
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="converted")
         return p999
 

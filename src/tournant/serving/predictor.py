@@ -1,8 +1,9 @@
 """What every way of running a model offers to the gateway."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from tournant.serving.metrics import Sample
 from tournant.serving.outputs import Score
 from tournant.serving.schema import Values
 
@@ -24,6 +25,14 @@ class Predictor(Protocol):
 
     async def predict(self, rows: Sequence[Values]) -> Sequence[Score]:
         """Give one score a row, unchecked; ModelFailed if the model raised, WorkerLost if its process went away."""
+        ...
+
+    def wait_seconds(self) -> float:
+        """Estimate how long a request that came now would wait before the model begins with it."""
+        ...
+
+    def samples(self, revision: str) -> Iterable[Sample]:
+        """Give the metrics that only this way of running has."""
         ...
 
     async def close(self) -> None:

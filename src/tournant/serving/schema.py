@@ -10,7 +10,7 @@ import msgspec
 
 from tournant.domain.registry import Column, ColumnType, Scalar, Signature
 from tournant.errors import Invalid
-from tournant.serving.complaints import explain
+from tournant.serving.complaints import explain, explain_rows
 from tournant.serving.failures import ModelFailed
 
 __all__ = ["ROW_LIMIT", "Request", "Row", "RowSchema", "Values"]
@@ -33,6 +33,11 @@ class Request(msgspec.Struct, gc=False):
     rows: list[Row]
     keys: list[str]
     event_time: float | None
+
+
+class _Extras(msgspec.Struct):
+    key: str | int | list[str | int] | None
+    event_time: float | str | None
 
 
 class RowSchema:
@@ -66,6 +71,7 @@ class RowSchema:
             forbid_unknown_fields=True,
         )
         self._decode = msgspec.json.Decoder(body).decode
+        self._rows: Any = list[self.row]  # type: ignore[name-defined]
         self.values = cache(self._values)
 
     def read(self, body: bytes) -> Request:
@@ -79,6 +85,29 @@ class RowSchema:
         if not 1 <= len(rows) <= ROW_LIMIT:
             raise _wrong_count(len(rows))
         return Request(rows, _keys(asked.key, len(rows)), _event_time(asked.event_time))
+
+    def read_named(self, records: list[Any], key: Any = None, event_time: Any = None) -> Request:
+        """Check rows that are mappings of named columns; Invalid names row and column of the first that is not one."""
+        try:
+            rows = msgspec.convert(records, self._rows)
+        except msgspec.ValidationError as exc:
+            raise explain_rows(records, self.columns, self.required, exc) from exc
+        if not 1 <= len(rows) <= ROW_LIMIT:
+            raise _wrong_count(len(rows))
+        return self._request(rows, key, event_time)
+
+    def assemble(self, columns: dict[str, list[Any]], count: int, key: Any = None, event_time: Any = None) -> Request:
+        """Make `count` rows of columns that are checked already; one only another revision knows may be absent."""
+        absent = [None] * count
+        rows = [self.row(*values) for values in zip(*(columns.get(name, absent) for name in self.columns), strict=True)]
+        return self._request(rows, key, event_time)
+
+    def _request(self, rows: list[Row], key: Any, event_time: Any) -> Request:
+        try:
+            extras = msgspec.convert({"key": key, "event_time": event_time}, _Extras)
+        except msgspec.ValidationError as exc:
+            raise Invalid(f"key or event_time is wrong: {exc}", place="parameters") from exc
+        return Request(rows, _keys(extras.key, len(rows)), _event_time(extras.event_time))
 
     def field(self, column: str) -> str:
         """Give the attribute of a row that holds a column; empty if there is no such column."""

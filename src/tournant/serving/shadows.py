@@ -1,6 +1,7 @@
 """Shadows: revisions that see real requests and are recorded, but never answer. They run after the answer was sent."""
 
 import asyncio
+import time
 from collections import deque
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ class Shadowed(NamedTuple):
     entity: str | None
     event_time: float
     answered: float
+    queued_at: float  # monotonic
 
 
 class Shadows:
@@ -48,6 +50,11 @@ class Shadows:
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
         self.dropped = 0
+
+    def waiting(self) -> dict[str, tuple[int, float]]:
+        """Give for each shadow the rows that wait for it, and for how many seconds the first has."""
+        now = time.monotonic()
+        return {name: (len(q), now - q[0].queued_at if q else 0.0) for name, q in self._queues.items()}
 
     def put(self, item: Shadowed) -> None:
         """Queue a row, or count it as dropped when the shadow is too far behind."""
@@ -128,12 +135,15 @@ class Shadows:
             cell.scored(score)
             cell.paired(score - item.answered)
         told = item.arm.told
+        log = item.endpoint.log
+        if not log.keeps(item.prediction_id):
+            return
         self._spool.append(
-            item.endpoint.header,
+            log.header,
             Record(
                 item.prediction_id,
                 item.key,
-                item.entity,
+                log.entity(item.entity),
                 item.event_time,
                 told.revision,
                 told.role,

@@ -1,10 +1,11 @@
 """The gateway's end of one worker process: starts it, exchanges frames, notices its death."""
 
 import asyncio
+import os
 import socket
 import struct
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,14 @@ class WorkerProcess:
         self._process = process
         self._reader = reader
         self._writer = writer
+        self._watched = -1
+        self.ended = False
 
     @classmethod
-    async def start(cls, model: WorkerModel, timeout_seconds: float) -> "WorkerProcess":
-        """Start a worker and let it load; Invalid says why that fails."""
+    async def start(
+        cls, model: WorkerModel, timeout_seconds: float, ended: Callable[[], None] = lambda: None
+    ) -> "WorkerProcess":
+        """Start a worker and let it load; Invalid says why that fails. `ended` is called when it dies on its own."""
         ours, theirs = socket.socketpair()
         # Started from the event loop's thread: the kernel ends the worker with the *thread* that made it.
         with model.log.open("ab") as log, theirs:
@@ -80,6 +85,7 @@ class WorkerProcess:
         except BaseException:
             await worker.end()
             raise
+        worker._watch(ended)
         return worker
 
     @property
@@ -95,10 +101,30 @@ class WorkerProcess:
 
     async def end(self) -> None:
         """Kill the process and wait for it."""
+        self._unwatch()
         self._writer.close()
         self._process.kill()
         while self._process.poll() is None:
             await asyncio.sleep(0.002)
+
+    def _watch(self, ended: Callable[[], None]) -> None:
+        """Notice the process's death while it has nothing to do; elsewhere than on Linux the next request does."""
+        if not hasattr(os, "pidfd_open"):
+            return
+
+        def noticed() -> None:
+            self.ended = True
+            self._unwatch()
+            ended()
+
+        self._watched = os.pidfd_open(self._process.pid)
+        asyncio.get_running_loop().add_reader(self._watched, noticed)
+
+    def _unwatch(self) -> None:
+        if self._watched >= 0:
+            asyncio.get_running_loop().remove_reader(self._watched)
+            os.close(self._watched)
+            self._watched = -1
 
     async def _load(self, model: WorkerModel) -> None:
         header = {

@@ -22,7 +22,7 @@ import pytest
 import uvicorn
 from onnx import TensorProto, helper
 
-from tournant.bootstrap.gateway import GatewayProcess
+from tournant.bootstrap.gateway import GatewayProcess, server_config
 from tournant.config import Settings
 from tournant.domain.control import RevisionStatus
 from tournant.domain.data import Tree, TreeFile
@@ -283,17 +283,17 @@ class RunningGateway:
     home: Path
     control_url: str
     environments: Any = field(default_factory=PlatformPython)
+    settings: dict[str, Any] = field(default_factory=dict)
     port: int = 0
     _server: Any = None
     _thread: Any = None
     process: Any = field(default=None)
 
     def start(self) -> "RunningGateway":
-        settings = Settings(home=self.home, environ=dict(os.environ))
+        settings = Settings(home=self.home, environ=dict(os.environ), **self.settings)
         self.process = GatewayProcess(settings, self.control_url, "http://127.0.0.1:1", self.environments)
-        config = uvicorn.Config(
-            self.process.app, host="127.0.0.1", port=0, log_level="critical", lifespan="on", ws="none"
-        )
+        config = server_config(self.process.app)
+        config.host, config.port = "127.0.0.1", 0
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
@@ -344,11 +344,12 @@ def gateway(control: ControlPlane, tmp_path: Path) -> Iterator[RunningGateway]:
 
 @pytest.fixture
 def run(control: ControlPlane, tmp_path: Path) -> Iterator[Callable[..., RunningGateway]]:
-    """Run a gateway with environments of one's own."""
+    """Run a gateway with environments or settings of one's own."""
     running: list[RunningGateway] = []
 
-    def start(environments: Any) -> RunningGateway:
-        running.append(RunningGateway(tmp_path / "home", control.url, environments).start())
+    def start(environments: Any = None, **settings: Any) -> RunningGateway:
+        home = tmp_path / "home"
+        running.append(RunningGateway(home, control.url, environments or PlatformPython(), settings).start())
         return running[-1]
 
     yield start

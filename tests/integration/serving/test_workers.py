@@ -90,9 +90,56 @@ def test_stable_worker_is_restarted_when_killed(control, gateway, worked, deploy
     control.route(deployment(worked(1, PLAIN)))
     control.wait_applied()
     replica = gateway.process.gateway.fleet.held["flights/1"].predictor
-    os.kill(replica.pid, signal.SIGKILL)
+    os.kill(replica.pids[0], signal.SIGKILL)
     assert [ask(gateway)[0] for _ in range(5)] == [200] * 5
     assert replica.restarts == 1
+
+
+def test_an_idle_worker_that_dies_is_replaced_before_anybody_asks(control, gateway, worked, deployment, wait):
+    """Its death is noticed without a request."""
+    control.route(deployment(worked(1, PLAIN)))
+    control.wait_applied()
+    replica = gateway.process.gateway.fleet.held["flights/1"].predictor
+    (killed,) = replica.pids
+    os.kill(killed, signal.SIGKILL)
+    wait(lambda: replica.pids and replica.pids != (killed,))
+    assert replica.restarts == 1
+    assert ask(gateway)[0] == 200
+
+
+def test_a_worker_that_hangs_is_replaced_and_another_answers(control, run, worked, deployment):
+    """Once a model's pace is known, a batch that takes far longer is given to the other worker."""
+    gateway = run(workers=2)
+    control.route(deployment(worked(1, PLAIN), slo_p99_ms=20_000.0))
+    control.wait_applied()
+    replica = gateway.process.gateway.fleet.held["flights/1"].predictor
+    assert [ask(gateway)[0] for _ in range(5)] == [200] * 5
+    before = set(replica.pids)
+    assert len(before) == 2
+    stopped = before.pop()
+    os.kill(stopped, signal.SIGSTOP)
+    began = time.monotonic()
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: ask(gateway)[0], range(40)))
+    assert answers == [200] * 40
+    assert time.monotonic() - began < 5  # and not the ten seconds that an unknown model gets
+    assert stopped not in replica.pids
+
+
+def test_workers_share_the_load_and_go_with_their_revision(control, run, worked, deployment, wait):
+    """Two workers answer at once; when the revision is no longer routed both processes end."""
+    gateway = run(workers=2)
+    naming = PLAIN.replace("[1 - float(x), float(x)]", "[0.0, float(__import__('os').getpid())]")
+    slow = naming.replace("return", "import time; time.sleep(0.05)\n        return")
+    control.route(deployment(worked(1, slow), slo_p99_ms=5_000.0))
+    control.wait_applied()
+    pids = gateway.process.gateway.fleet.held["flights/1"].predictor.pids
+    with ThreadPoolExecutor(6) as threads:
+        scores = list(threads.map(lambda _: ask(gateway)[1]["predictions"][0]["score"], range(24)))
+    assert {int(score) for score in scores} == set(pids)
+    control.route(deployment(worked(2, PLAIN)))
+    control.wait_applied()
+    wait(lambda: not any(alive(pid) for pid in pids))
 
 
 def test_circuit_breaker_bypasses_a_failing_canary(control, gateway, converted, worked, deployment):
@@ -131,3 +178,11 @@ def test_latency_gate_sees_a_slow_candidate(control, gateway, converted, worked,
     assert (status.probes, status.probe_over_slo) == (10, 10)
     assert status.p50_ms > 20
     assert status.stable_p99_ms < 20
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
