@@ -259,7 +259,10 @@ class Urls(Protocol):
         ...
 
     def download(self, url: str, target: Path, *, progress: Progress | None = None) -> None:
-        """Write what stands at an address to `target`, which must not exist: a file, or a folder of files."""
+        """Write what stands at an address to `target`: a file, or a folder of files.
+
+        What an interrupted download left of it at `target` is not read again.
+        """
         ...
 
 

@@ -1,14 +1,17 @@
 """Data from elsewhere: addresses, and a repository that the real DVC made."""
 
 import contextlib
+import fcntl
 import http.server
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from benchmarks.peers import environment
@@ -37,8 +40,8 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def web(folder: Path) -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+def web(folder: Path, kind: type[Quiet] = Quiet) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(kind, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -71,6 +74,68 @@ def test_a_file_of_a_web_server_is_got_and_imported(data: DataContext, tmp_path:
         get_url(data, url, tmp_path / "other.csv")
 
 
+class Faltering(Quiet):
+    """Says half of a file and hangs up, the first time; knows of ranges, or does not."""
+
+    ranges = True
+    content = bytes(range(256)) * 20_000
+    said: ClassVar[list[str]] = []
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.send_header("ETag", '"one"')
+        self.send_header("Last-Modified", "Wed, 01 Jan 2025 00:00:00 GMT")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range", "")
+        self.said.append(asked)
+        begin = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.ranges else 0
+        self.send_response(206 if begin else 200)
+        if begin:
+            last = len(self.content) - 1
+            self.send_header("Content-Range", f"bytes {begin}-{last}/{len(self.content)}")
+        self.send_header("Content-Length", str(len(self.content) - begin))
+        self.send_header("Last-Modified", "Wed, 01 Jan 2025 00:00:00 GMT")
+        self.send_header("ETag", '"one"')
+        self.end_headers()
+        rest = self.content[begin:]
+        self.wfile.write(rest if begin or len(self.said) > 4 else rest[: len(rest) // 2])
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_goes_on_where_it_was(
+    data: DataContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, ranges: bool
+) -> None:
+    """A half that came is kept, and asked for no more where the server knows of parts; else it is read again."""
+    monkeypatch.setattr(Faltering, "ranges", ranges)
+    Faltering.said.clear()
+    with web(tmp_path, Faltering) as address:
+        target = tmp_path / "big.bin"
+        for _ in range(8):
+            with contextlib.suppress(Unavailable):
+                get_url(data, f"{address}/big.bin", target)
+                break
+            assert not target.exists()
+    assert target.read_bytes() == Faltering.content
+    assert any(asked.startswith("bytes=") and asked != "bytes=0-" for asked in Faltering.said)
+    assert [path.name for path in tmp_path.iterdir() if ".part" in path.name] == []
+
+
+def test_two_at_once_do_not_mix(data: DataContext, tmp_path: Path) -> None:
+    """The second is told so."""
+    source = tmp_path / "source.bin"
+    source.write_bytes(b"x")
+    mark = data.open_urls().mark(str(source))
+    with (tmp_path / f".got.bin.{mark[:12]}.part.lock").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Conflict, match="another process"):
+            get_url(data, str(source), tmp_path / "got.bin")
+    get_url(data, str(source), tmp_path / "got.bin")
+    assert (tmp_path / "got.bin").read_bytes() == b"x"
+
+
 def test_a_folder_of_this_machine_is_imported(data: DataContext, tmp_path: Path) -> None:
     """With what is in it; names that lead nowhere and addresses of nothing are said."""
     source = tmp_path / "share" / "photos"
@@ -98,14 +163,14 @@ def commit(folder: Path, message: str) -> None:
     subprocess.run(["git", *identity, "commit", "-qm", message], cwd=folder, check=True)
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """Give a repository of the real DVC: two states of a file, a folder, a stage with params and metrics, a remote."""
-    folder = tmp_path / "repository"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Let the real DVC make a repository: two states of a file, a folder, a stage with params and metrics, a remote."""
+    folder = tmp_path_factory.mktemp("dvc") / "repository"
     (folder / "data" / "img" / "ü").mkdir(parents=True)
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     dvc(folder, "init", "-q")
-    dvc(folder, "remote", "add", "-q", "-d", "share", str(tmp_path / "share"))
+    dvc(folder, "remote", "add", "-q", "-d", "share", "../share")
     (folder / "data" / "t.csv").write_text("1,2\n")
     (folder / "data" / "img" / "a.txt").write_text("a\n")
     (folder / "data" / "img" / "ü" / "empty").write_text("")
@@ -120,12 +185,19 @@ def repository(tmp_path: Path) -> Path:
     )
     dvc(folder, "repro", "-q")
     commit(folder, "one")
+    dvc(folder, "push", "-q")
     (folder / "data" / "t.csv").write_text("1,2\n3,4\n")
     dvc(folder, "add", "-q", "data/t.csv")
     dvc(folder, "repro", "-q")
     commit(folder, "two")
-    dvc(folder, "push", "-q", "--all-commits")
-    return folder
+    dvc(folder, "push", "-q")
+    return folder.parent
+
+
+@pytest.fixture
+def repository(made: Path, tmp_path: Path) -> Path:
+    """Give a copy of one's own, its remote beside it."""
+    return Path(shutil.copytree(made, tmp_path, dirs_exist_ok=True), "repository")
 
 
 @pytest.mark.slow

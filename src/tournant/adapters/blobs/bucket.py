@@ -75,6 +75,27 @@ class Bucket:
             for block in obstore.get(self._store, name).stream(min_chunk_size=1024 * 1024):
                 file.write(block)
 
+    def resume(self, name: str, target: Path) -> None:
+        """Read the rest of an object into a file that may have its beginning; FileNotFoundError if there is no object."""
+        if self._folder:
+            target.unlink(missing_ok=True)
+            return self.download(name, target)
+        begun = target.stat().st_size if target.exists() else 0
+        if begun:
+            try:
+                return self._append(name, target, begun)
+            except Unavailable:  # it may only be that the server does not know of parts
+                pass
+        return self._append(name, target, 0)
+
+    def _append(self, name: str, target: Path, begin: int) -> None:
+        options: Any = {"range": {"offset": begin}} if begin else {}
+        with self._asking():
+            found = obstore.get(self._store, name, options=options)
+            with target.open("ab" if begin else "wb") as file:
+                for block in found.stream(min_chunk_size=1024 * 1024):
+                    file.write(block)
+
     def put(self, name: str, content: bytes) -> None:
         """Write an object."""
         with self._asking():

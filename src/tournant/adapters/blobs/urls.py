@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from tournant.adapters.blobs.bucket import Bucket, Listed, open_bucket
 from tournant.adapters.blobs.checkout import refuse_escape
 from tournant.adapters.blobs.files import explained
-from tournant.errors import Invalid, NotFound
+from tournant.errors import Invalid, NotFound, Unavailable
 from tournant.ports import Progress
 
 __all__ = ["ObjectUrls"]
@@ -28,7 +28,7 @@ class ObjectUrls:
         return hashlib.sha256(repr(found).encode()).hexdigest()[:32]
 
     def download(self, url: str, target: Path, *, progress: Progress | None = None) -> None:
-        """Write what stands at an address to `target`, which must not exist: a file, or a folder of files."""
+        """Write what stands at an address to `target`: a file, or a folder of files. What is there of it is not read again."""
         bucket, name = self._split(url)
         for item in _items(bucket, name, url):
             inside = item.name.removeprefix(name).lstrip("/")
@@ -37,7 +37,11 @@ class ObjectUrls:
             place = target / inside if inside else target
             place.parent.mkdir(parents=True, exist_ok=True)
             with explained(f"cannot write {place}"):
-                bucket.download(item.name, place)
+                if not place.exists() or place.stat().st_size != item.size:
+                    bucket.resume(item.name, place)
+            if place.stat().st_size != item.size:
+                place.unlink()
+                raise Unavailable(f"{url} changed while it was read: do it again")
             if progress:
                 progress(1, item.size)
 
