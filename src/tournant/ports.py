@@ -58,6 +58,7 @@ __all__ = [
     "TableComparer",
     "Transactions",
     "UnitOfWork",
+    "Urls",
 ]
 
 T = TypeVar("T")
@@ -270,6 +271,21 @@ class Sampler(Protocol):
 
     def tell(self, number: int, value: float | None, *, pruned: bool = False) -> None:
         """Say how a trial went; None: it has no value, since it failed or was stopped."""
+        ...
+
+
+class Urls(Protocol):
+    """What stands at addresses: HTTP(S), S3, GCS, Azure, or a path on this machine."""
+
+    def mark(self, url: str) -> str:
+        """Give a word that changes when what stands at an address changes; NotFound if nothing does."""
+        ...
+
+    def download(self, url: str, target: Path, *, progress: Progress | None = None) -> None:
+        """Write what stands at an address to `target`: a file, or a folder of files.
+
+        What an interrupted download left of it at `target` is not read again.
+        """
         ...
 
 

@@ -24,6 +24,7 @@ from tournant.ports import (
     StoreKeeper,
     TableComparer,
     Transactions,
+    Urls,
 )
 
 __all__ = ["Context", "CoreContext", "DataContext", "id_at", "new_id"]
@@ -74,6 +75,7 @@ class DataContext(CoreContext):
 
     keeper: StoreKeeper
     tables: TableComparer
+    open_urls: Callable[[], Urls]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
