@@ -19,9 +19,11 @@ dev: venv .venv/.dev  ## ... and what tests and checks need
 	$(BIN)/pip install -q --require-hashes -r requirements/uv.txt
 	@touch $@
 
+# Compiled at once: an environment may say that Python shall not keep what it compiles, and every start would pay for it.
 .venv/.base: .venv/bin/uv requirements/base.txt pyproject.toml
-	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/base.txt
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/base.txt
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
+	$(BIN)/python -m compileall -q src
 	@touch $@
 
 # htmx, uPlot and fonts from npm; Node comes from a Python package. Without them the dashboard works, plainer.
@@ -31,7 +33,7 @@ dev: venv .venv/.dev  ## ... and what tests and checks need
 	@touch $@
 
 .venv/.dev: .venv/.base requirements/dev.txt
-	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@touch $@
 
 lock:  ## Resolve requirements/*.txt again

@@ -18,6 +18,7 @@ def environment(name: str, *requirements: str) -> Path:
         return python
     tool, environ = uv.find_uv_bin(), {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
     subprocess.run([tool, "venv", "-q", "--clear", "--python", sys.executable, str(folder)], check=True, env=environ)
-    subprocess.run([tool, "pip", "install", "-q", "--python", str(python), *requirements], check=True, env=environ)
+    install = [tool, "pip", "install", "-q", "--compile-bytecode", "--python", str(python)]  # as ours is
+    subprocess.run([*install, *requirements], check=True, env=environ)
     marker.write_text("\n".join(requirements))
     return python

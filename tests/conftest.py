@@ -21,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 
 from tournant.adapters.blobs.local import LocalBlobStore
+from tournant.adapters.blobs.remote import ObjectStoreRemote
 from tournant.adapters.compute.local import LocalExecutor
 from tournant.adapters.environments.machine import read_machine
 from tournant.adapters.keys import HomeKeys
@@ -261,6 +262,7 @@ def context(
         notifiers=(notifications,),
         metrics=PrometheusSource(),
         clock=clock,
+        open_remote=lambda remote: ObjectStoreRemote(blobs, remote, {}),
         actor="tester",
     )
     engine.dispose()

@@ -63,6 +63,12 @@ class Overloaded(TournantError):
     code = "overloaded"
 
 
+class Pruned(TournantError):
+    """A trial that was stopped because others are better."""
+
+    code = "pruned"
+
+
 class Unavailable(TournantError):
     """Something tournant needs does not answer."""
 

@@ -252,6 +252,7 @@ def worlds(sqlite_template: Path, tmp_path: Path) -> Iterator[Callable[[], World
                 notifiers=(),
                 metrics=unused,
                 clock=clock,
+                open_remote=unused,
                 actor="tester",
             )
             return World(ctx, clock)

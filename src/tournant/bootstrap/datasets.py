@@ -6,7 +6,7 @@ from tournant.adapters.tables import DuckDbTables
 from tournant.bootstrap.home import make_home
 from tournant.config import Settings
 from tournant.domain.data import Remote
-from tournant.ports import RemoteStore, StoreKeeper
+from tournant.ports import RemoteStore, StoreKeeper, Urls
 from tournant.services.context import DataContext
 
 __all__ = ["open_data_context", "open_keeper"]
@@ -37,6 +37,11 @@ def open_data_context(settings: Settings, *, actor: str = "system") -> DataConte
 
         return ObjectStoreRemote(store, remote, settings.environ)
 
+    def open_urls() -> Urls:
+        from tournant.adapters.blobs.urls import ObjectUrls
+
+        return ObjectUrls(settings.environ)
+
     return DataContext(
         settings=settings,
         transactions=transactions,
@@ -46,6 +51,7 @@ def open_data_context(settings: Settings, *, actor: str = "system") -> DataConte
         keeper=LocalKeeper(store),
         open_remote=open_remote,
         tables=DuckDbTables(),
+        open_urls=open_urls,
     )
 
 

@@ -27,6 +27,7 @@ from tournant.ports import EnvironmentBuilder
 from tournant.serving.access import AccessLog
 from tournant.serving.app import App
 from tournant.serving.artifacts import ArtifactCache
+from tournant.serving.connection import Connection
 from tournant.serving.gateway import Gateway
 from tournant.serving.identity import Identity, claim_identity
 from tournant.serving.link import Link, read_cached_routes
@@ -35,12 +36,13 @@ from tournant.serving.metrics import Metrics
 from tournant.serving.recording import Recorder
 from tournant.serving.reports import Reports
 from tournant.serving.spool import FLUSH_SECONDS, Spool
+from tournant.serving.tracing import Tracing, open_tracing
 from tournant.serving.uploads import Uploads
 
 if TYPE_CHECKING:  # it needs an extra
     from tournant.serving.open_inference_grpc import GrpcServer
 
-__all__ = ["GatewayProcess", "main", "run_gateway"]
+__all__ = ["GatewayProcess", "main", "run_gateway", "server_config"]
 
 T = TypeVar("T")
 GRACE_SECONDS = 3
@@ -97,8 +99,9 @@ class GatewayProcess:
                 unsent=folder / "unsent.json",
             ),
         )
-        self.app = App(self.gateway, self, token=settings.token, access=self._access)
-        self._grpc = _grpc_server(self.gateway, settings, share_port=share_port)
+        self._tracing = open_tracing(settings.environ)
+        self.app = App(self.gateway, self, token=settings.token, access=self._access, tracing=self._tracing)
+        self._grpc = _grpc_server(self.gateway, settings, self._tracing, share_port=share_port)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -128,6 +131,8 @@ class GatewayProcess:
         if self._access_task:
             self._access_task.cancel()
             self._access.write(self._access.take())
+        if self._tracing:
+            await asyncio.get_running_loop().run_in_executor(None, self._tracing.stop)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._recorder.close()
         self._link.close()
@@ -161,20 +166,25 @@ def run_gateway(settings: Settings, control_url: str, *, share_port: bool = Fals
     process = GatewayProcess(
         settings, control_url, f"http://{_reachable(host)}:{port}", UvEnvironments(settings), share_port=share_port
     )
-    config = uvicorn.Config(
-        process.app,
+    uvicorn.Server(server_config(process.app)).run(sockets=[bound])
+
+
+def server_config(app: App) -> uvicorn.Config:
+    """Give how a gateway speaks HTTP."""
+    return uvicorn.Config(
+        app,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=75,
+        proxy_headers=False,
         server_header=False,
         date_header=False,
     )
-    uvicorn.Server(config).run(sockets=[bound])
 
 
 def main() -> None:
@@ -216,7 +226,9 @@ def _bind(host: str, port: int, *, share: bool) -> socket.socket:
     return bound
 
 
-def _grpc_server(gateway: Gateway, settings: Settings, *, share_port: bool) -> "GrpcServer | None":
+def _grpc_server(
+    gateway: Gateway, settings: Settings, tracing: Tracing | None, *, share_port: bool
+) -> "GrpcServer | None":
     if settings.grpc_port is None:
         return None
     try:
@@ -224,7 +236,9 @@ def _grpc_server(gateway: Gateway, settings: Settings, *, share_port: bool) -> "
     except ImportError as exc:
         raise Invalid(f"gRPC needs the extra grpc ({exc.name} is missing): pip install 'tournant[grpc]'") from exc
     host = f"[{settings.gateway_host}]" if ":" in settings.gateway_host else settings.gateway_host
-    return GrpcServer(gateway, f"{host}:{settings.grpc_port}", token=settings.token, share_port=share_port)
+    return GrpcServer(
+        gateway, f"{host}:{settings.grpc_port}", token=settings.token, share_port=share_port, tracing=tracing
+    )
 
 
 def _client(control_url: str, token: str) -> httpx.Client:

@@ -30,5 +30,6 @@ def open_context(settings: Settings, *, actor: str = "system") -> Context:
         notifiers=open_notifiers(settings),
         metrics=PrometheusSource(),
         clock=core.clock,
+        open_remote=core.open_remote,
         actor=actor,
     )

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from keyword import iskeyword
 
 import click
 
@@ -30,6 +31,7 @@ COMMANDS = {
     "labels": ("labels", "Say what really happened"),
     "environments": ("environments", "Locked environments, built where they are needed"),
     "data": ("datasets", "Datasets and their versions"),
+    "import": ("importing", "Whole projects from elsewhere (DVC)"),
     "remotes": ("remotes", "Other places for dataset versions: folders, S3, GCS, Azure"),
     "models": ("proofs", "Registered models, versions, aliases and signatures"),
     "runs": ("runs", "Tracked runs"),
@@ -56,7 +58,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"tournant.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(module, f"{name}_" if iskeyword(name) else name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -55,6 +55,7 @@ def init(folder: Path) -> None:
 @click.option("--jobs", default=2, show_default=True, help="Steps at once.")
 @click.option("--dry-run", is_flag=True, help="Only say which steps would run, and why.")
 @click.option("--set", "settings", multiple=True, metavar="PARAM=VALUE", help="Another value for a param; repeatable.")
+@click.option("--no-share", is_flag=True, help="Neither ask nor fill the project's shared step cache.")
 @click.option("--no-register", is_flag=True, help="Do not register the model.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def run(
@@ -66,6 +67,7 @@ def run(
     jobs: int,
     dry_run: bool,
     settings: tuple[str, ...],
+    no_share: bool,
     no_register: bool,
     as_json: bool,
 ) -> None:
@@ -98,6 +100,7 @@ def run(
         force=force,
         jobs=jobs,
         register=not no_register,
+        share=not no_share,
         params=params,
         on_progress=say,
     )

@@ -6,15 +6,24 @@ import click
 
 from tournant.cli.options import local_actor, number, print_json, print_table, say
 from tournant.config import Settings
-from tournant.errors import Invalid
 
 
 @click.command()
 @click.option("--over", multiple=True, metavar="PARAM=VALUES", help="`depth=2,3`, `depth=1..5`, `rate=0.001..0.1:log`.")
 @click.option("--metric", required=True, help="The metric that decides.")
 @click.option("--minimize", is_flag=True, help="Less of it is better.  [default: more]")
-@click.option("--random", "count", type=click.IntRange(1), help="So many combinations at random.  [default: every one]")
-@click.option("--seed", default=0, show_default=True, help="Of the random combinations.")
+@click.option(
+    "--sampler",
+    type=click.Choice(["grid", "random", "tpe"]),
+    default="grid",
+    show_default=True,
+    help="Every combination, some at random, or those that Optuna's TPE finds promising (extra `optuna`).",
+)
+@click.option("--trials", type=click.IntRange(1), help="How many.  [default: all of a grid, else 20]")
+@click.option(
+    "--prune", is_flag=True, help="Stop trials that are worse than the median of others by what their steps report."
+)
+@click.option("--seed", default=0, show_default=True, help="Of what is drawn.")
 @click.option("--jobs", default=2, show_default=True, help="Runs at once.")
 @click.option(
     "--project",
@@ -29,7 +38,9 @@ def sweep(
     over: tuple[str, ...],
     metric: str,
     minimize: bool,
-    count: int | None,
+    sampler: str,
+    trials: int | None,
+    prune: bool,
     seed: int,
     jobs: int,
     project: Path,
@@ -42,24 +53,25 @@ def sweep(
     Nothing is registered: run the best one again with `tournant run --set`, which the step cache answers.
     """
     from tournant.bootstrap.house import open_context
-    from tournant.domain.sweep import draw_random, make_grid
-    from tournant.services.sweeps import order_trials, read_space, run_sweep
+    from tournant.bootstrap.samplers import open_sampler
+    from tournant.services.sweeps import Objective, order_trials, read_space, run_sweep
 
     space = read_space(over)
-    try:
-        combinations = draw_random(space, count, seed=seed) if count and space else make_grid(space) if space else []
-    except ValueError as exc:
-        raise Invalid(f"{exc}: name values, or say how many to draw: --random 20", place="over") from exc
+    objective = Objective(metric=metric, maximize=not minimize, prune=prune)
+    chosen = open_sampler(sampler, space, trials=trials, maximize=objective.maximize, seed=seed)
     ctx = open_context(Settings.load(home=home or project / ".tournant", database=database), actor=local_actor())
-    trials = order_trials(
-        run_sweep(ctx, project, combinations, jobs=jobs, on_progress=say), metric, maximize=not minimize
-    )
+    tried = order_trials(run_sweep(ctx, project, chosen, objective, jobs=jobs, on_progress=say), objective)
     if as_json:
-        return print_json(trials)
+        return print_json(tried)
     rows = [
-        (trial.run.name if trial.run else "failed", *trial.params.values(), number(trial.metric(metric)))
-        for trial in trials
+        (
+            trial.run.name if trial.run else "failed",
+            *trial.params.values(),
+            number(trial.metric(metric)),
+            "pruned" if trial.pruned else "",
+        )
+        for trial in tried
     ]
-    print_table(("RUN", *space, metric.upper()), rows, empty="no trials")
-    best = " ".join(f"--set {name}={value}" for name, value in trials[0].params.items())
+    print_table(("RUN", *space, metric.upper(), ""), rows, empty="no trials")
+    best = " ".join(f"--set {name}={value}" for name, value in tried[0].params.items())
     return say(f"\nThe best: tournant run {best}")

@@ -1,5 +1,7 @@
 """`tournant data push | pull | fetch`: dataset versions between this home and remotes."""
 
+from pathlib import Path
+
 import click
 
 from tournant.cli.data import data, open_data
@@ -79,3 +81,34 @@ def fetch_data(version: str, part: str, remote: str, as_json: bool, home: str | 
     return click.echo(
         f"fetched {', '.join(pulled.versions)}: {moved.objects:,} objects, {bytes_text(moved.size_bytes)}"
     )
+
+
+@data.command("get")
+@click.argument("url")
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@home_option
+def get_data(url: str, path: Path | None, home: str | None) -> None:
+    """Download the file or folder at URL (https://, s3://, gs://, az://, or a path) to PATH, and keep no record of it."""
+    from tournant.services.imports import get_url
+
+    target = path or Path(url.rstrip("/").rpartition("/")[2])
+    with progress(f"getting {url}") as told:
+        get_url(open_data(home), url, target, progress=told)
+    click.echo(str(target))
+
+
+@data.command("import")
+@click.argument("url")
+@click.argument("name")
+@as_json
+@home_option
+def import_data(url: str, name: str, as_json: bool, home: str | None) -> None:
+    """Keep what stands at URL as the next version of the dataset NAME; what is known to be unchanged is not downloaded."""
+    from tournant.services.imports import import_url
+
+    with progress(f"importing {url}") as told:
+        version, changed = import_url(open_data(home), url, name, progress=told)
+    if as_json:
+        return print_json({"version": version, "changed": changed})
+    state = f"{version.files:,} files, {version.size_bytes:,} bytes" if changed else "unchanged"
+    return click.echo(f"{version.id}  {state}")

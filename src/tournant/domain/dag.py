@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
+from statistics import fmean
+from typing import NamedTuple
 
 from tournant.domain.pipeline import Step, producers
 
 __all__ = ["draw_svg", "draw_text", "layers"]
 
 _BOX_WIDTH, _BOX_HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 190, 46, 28, 54, 16
+_LANE_WIDTH, _SWEEPS = 14, 8
 _TEXT_WIDTH = 26  # characters that fit in a box
 
 
@@ -71,32 +75,89 @@ def _cell(lane: str | None, index: int, joined: Sequence[int], ended: set[str]) 
 
 
 def draw_svg(steps: Sequence[Step], notes: Mapping[str, str]) -> str:
-    """Draw boxes in layers with arrows from maker to reader, as a whole SVG file that needs nothing else."""
-    rows, waits = layers(steps), producers(steps)
-    widest = max((len(row) for row in rows), default=1)
-    width = 2 * _MARGIN + widest * (_BOX_WIDTH + _GAP_X) - _GAP_X
+    """Draw boxes in layers with arrows from maker to reader, as a whole SVG file that needs nothing else.
+
+    An arrow over several layers has a place of its own in each between, so that it passes beside the boxes (Sugiyama et al. 1981).
+    """
+    rows, arrows = _arranged(steps)
+    widths = [sum(map(_width, row)) + _GAP_X * (len(row) - 1) for row in rows]
+    width = 2 * _MARGIN + max(widths, default=_BOX_WIDTH)
     height = 2 * _MARGIN + len(rows) * (_BOX_HEIGHT + _GAP_Y) - _GAP_Y
-    places = {}
-    for level, row in enumerate(rows):
-        left = (width - len(row) * (_BOX_WIDTH + _GAP_X) + _GAP_X) / 2
-        for index, name in enumerate(row):
-            places[name] = (left + index * (_BOX_WIDTH + _GAP_X), _MARGIN + level * (_BOX_HEIGHT + _GAP_Y))
-    arrows = [_arrow(places[before], places[step.name]) for step in steps for before in waits[step.name]]
-    boxes = [_box(step, places[step.name], notes.get(step.name, "")) for step in steps]
+    middles: dict[_Node, tuple[float, float]] = {}
+    for level, (row, wide) in enumerate(zip(rows, widths, strict=True)):
+        left = (width - wide) / 2
+        for node in row:
+            middles[node] = (left + _width(node) / 2, _MARGIN + level * (_BOX_HEIGHT + _GAP_Y))
+            left += _width(node) + _GAP_X
+    by_name = {step.name: step for step in steps}
+    boxes = [
+        _box(by_name[node.step], (x - _BOX_WIDTH / 2, y), notes.get(node.step, ""))
+        for node, (x, y) in middles.items()
+        if not node.reader
+    ]
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}" '
         'font-family="system-ui, sans-serif" font-size="13">\n<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" '
         'markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0 L8 4 L0 8 z" fill="#667085"/></marker></defs>'
     )
-    return "\n".join([head, *arrows, *boxes, "</svg>\n"])
+    return "\n".join([head, *(_arrow([middles[node] for node in arrow]) for arrow in arrows), *boxes, "</svg>\n"])
 
 
-def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
-    x1, y1 = start[0] + _BOX_WIDTH / 2, start[1] + _BOX_HEIGHT
-    x2, y2 = end[0] + _BOX_WIDTH / 2, end[1] - 1
-    bend = (y2 - y1) / 2
-    curve = f"M{x1:g} {y1:g} C{x1:g} {y1 + bend:g} {x2:g} {y2 - bend:g} {x2:g} {y2:g}"
-    return f'<path d="{curve}" fill="none" stroke="#667085" stroke-width="1.3" marker-end="url(#tip)"/>'
+class _Node(NamedTuple):
+    """A step's box; with a `reader` the place at `level` that an arrow from the step to that one goes through."""
+
+    step: str
+    reader: str = ""
+    level: int = 0
+
+
+def _width(node: _Node) -> float:
+    return _LANE_WIDTH if node.reader else _BOX_WIDTH
+
+
+def _arranged(steps: Sequence[Step]) -> tuple[list[list[_Node]], list[list[_Node]]]:
+    """Give the rows of nodes, ordered so that few arrows cross, and for each arrow the nodes it goes by."""
+    waits = producers(steps)
+    levels = {name: level for level, row in enumerate(layers(steps)) for name in row}
+    rows = [[_Node(name) for name in row] for row in layers(steps)]
+    arrows = []
+    for step in steps:
+        for before in waits[step.name]:
+            between = [_Node(before, step.name, at) for at in range(levels[before] + 1, levels[step.name])]
+            for node in between:
+                rows[node.level].append(node)
+            arrows.append([_Node(before), *between, _Node(step.name)])
+    near: dict[_Node, tuple[list[_Node], list[_Node]]] = {node: ([], []) for row in rows for node in row}
+    for arrow in arrows:
+        for one, other in pairwise(arrow):
+            near[one][1].append(other)
+            near[other][0].append(one)
+    for turn in range(_SWEEPS):
+        up = turn % 2
+        for row in reversed(rows) if up else rows:
+            _settle(row, rows, near, up)
+    return rows, arrows
+
+
+def _settle(
+    row: list[_Node], rows: list[list[_Node]], near: Mapping[_Node, tuple[list[_Node], list[_Node]]], up: int
+) -> None:
+    """Order a row by the mean place of what it is joined to in the row before (or, `up`, after); the rest stays."""
+    places = {node: (index + 0.5) / len(other) for other in rows for index, node in enumerate(other)}
+    means = {node: fmean(places[n] for n in near[node][up]) if near[node][up] else places[node] for node in row}
+    row.sort(key=means.__getitem__)
+
+
+def _arrow(middles: Sequence[tuple[float, float]]) -> str:
+    """Draw a line that bends only between rows."""
+    path = [f"M{middles[0][0]:g} {middles[0][1] + _BOX_HEIGHT:g}"]
+    for (x1, y1), (x2, y2) in pairwise(middles):
+        top, bottom = y1 + _BOX_HEIGHT, y2 - (1 if (x2, y2) == middles[-1] else 0)
+        bend = (top + bottom) / 2
+        path.append(f"C{x1:g} {bend:g} {x2:g} {bend:g} {x2:g} {bottom:g}")
+        if (x2, y2) != middles[-1]:
+            path.append(f"V{y2 + _BOX_HEIGHT:g}")
+    return f'<path d="{" ".join(path)}" fill="none" stroke="#667085" stroke-width="1.3" marker-end="url(#tip)"/>'
 
 
 def _box(step: Step, place: tuple[float, float], note: str) -> str:

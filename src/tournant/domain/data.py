@@ -163,7 +163,10 @@ class TreeChanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCacheEntry:
-    """The outputs of a step for one cache key: path to tree digest (metrics files included)."""
+    """The outputs of a step for one cache key: path to tree digest (metrics files included).
+
+    `run` is the run of this home that made them, or that took them from a remote.
+    """
 
     key: str
     step: str

@@ -10,6 +10,8 @@ __all__ = [
     "Deployment",
     "DeploymentConfig",
     "LabelConfig",
+    "LogConfig",
+    "LogKey",
     "MonitorConfig",
     "Requirement",
     "Revision",
@@ -70,12 +72,30 @@ class MonitorConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """What the prediction log keeps.
+
+    `sample` is the share of predictions; input columns in `drop` are left out of it, of those in `hash` it has a keyed digest.
+    """
+
+    sample: float = 1.0
+    drop: tuple[str, ...] = ()
+    hash: tuple[str, ...] = ()
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The columns whose values cannot be read in the log."""
+        return frozenset((*self.drop, *self.hash))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentConfig:
     """All settings of a deployment that a revision is served, judged and renewed under."""
 
     slo_p99_ms: float = 100.0
     entity: str = ""  # input column (or "header:X-User") whose value keeps to one side of the split; empty: random
     standby: bool = True  # keep what was stable before loaded, so that a rollback is at once
+    log: LogConfig = field(default_factory=LogConfig)
     labels: LabelConfig = field(default_factory=LabelConfig)
     rollout: RolloutStrategy = field(default_factory=RolloutStrategy)
     monitors: MonitorConfig = field(default_factory=MonitorConfig)
@@ -94,6 +114,14 @@ class Deployment:
     shadows: tuple[str, ...] = ()
     project: str = ""  # digest of the project's code snapshot, which retraining runs
     retired_at: float | None = None  # from then on gateways do not know it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogKey:
+    """The secret (hex) that the log's digests of a deployment are keyed with: nobody without it can try out values."""
+
+    deployment: str
+    key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

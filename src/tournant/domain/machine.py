@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tournant.domain.data import StepCacheEntry
+
 __all__ = [
     "HASH_SEED",
     "Machine",
+    "SharedStep",
     "StepMachine",
     "is_numeric",
     "is_thread_variable",
@@ -41,6 +44,14 @@ class StepMachine:
     run: str
     step: str
     machine: Machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedStep:
+    """A step cache entry as it stands at a remote, for whoever has the same key, with the machine its outs were made on."""
+
+    entry: StepCacheEntry
+    machine: Machine | None = None
 
 
 def numeric_defaults(threads: int) -> dict[str, str]:

@@ -101,6 +101,7 @@ class Project:
     data: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)
     params_files: tuple[str, ...] = ()
+    step_cache: str = ""  # the remote whose step cache is shared; empty: none
     steps: tuple[Step, ...] = ()
     model: ModelSpec | None = None
     tests: tuple[TestSpec, ...] = ()

@@ -8,14 +8,16 @@ entity the present step is judged by groups of entities (`clusters`). What peopl
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tournant.domain.betting import Trials, difference_bounds
 from tournant.domain.clusters import cluster_bounds
+from tournant.domain.latency import LATENCY_BOUNDS_MS, latency_bucket
 from tournant.domain.rollout import SCORE_BINS, Gate, Observation
 from tournant.domain.rollout_gates import OVER_SLO_SHARE, Judge, Measure, finite, judge_measure
 from tournant.domain.sequential import Interval, mean_interval, proportion_interval
 
-__all__ = ["StepCounts", "distribution_gate", "error_gate", "latency_gate", "score_gate"]
+__all__ = ["StepCounts", "distribution_gate", "error_gate", "latency_gate", "score_gate", "slowdown_gate"]
 
 _ERRORS, _OVER_SLO = 1, 2  # where an observation's clusters have them
 
@@ -95,6 +97,48 @@ def latency_gate(judge: Judge, steps: Sequence[StepCounts], slo_p99_ms: float) -
             relation="above what stable and the machine explain" if now.share < 1 else "",
         ),
     )
+
+
+def slowdown_gate(judge: Judge, steps: Sequence[StepCounts]) -> Gate:
+    """Judge how many more of the candidate's answers than of stable's are slower than any one time.
+
+    With both distributions of latency F, that is `max over t of F_stable(t) - F_candidate(t)`: above 0.5 - 0.05 the
+    candidate's median is slower than stable's p95. The times are the bounds of the histogram's buckets, which share the
+    gate's alpha. Judged in canary steps whose requests are divided at random; a shadow's latency is of other batches.
+    """
+    now, alpha = steps[-1], judge.alpha("slowdown") / len(LATENCY_BOUNDS_MS)
+    limit = judge.strategy.max_slower_share
+    assert limit is not None
+    places = range(len(LATENCY_BOUNDS_MS))
+    slower = [(_slower(now.stable, place), _slower(now.candidate, place)) for place in places]
+    shares = [(_share(s, now.stable.requests), _share(c, now.candidate.requests)) for s, c in slower]
+    worst = max(places, key=lambda place: shares[place][1] - shares[place][0])
+    bounds = [
+        difference_bounds([step.trials(partial(_slower, place=place)) for step in steps], alpha=alpha)
+        for place in places
+    ]
+    return judge_measure(
+        judge,
+        Measure(
+            name="slowdown",
+            what=f"share slower than {LATENCY_BOUNDS_MS[worst]:g} ms",
+            unit="share",
+            counted="requests",
+            point=shares[worst][1] - shares[worst][0],
+            interval=Interval(max(bound.lower for bound in bounds), max(bound.upper for bound in bounds)),
+            limit=limit,
+            samples=now.candidate.requests,
+            minimum=judge.strategy.minimum_requests,
+            stable=finite(shares[worst][0]),
+            candidate=finite(shares[worst][1]),
+        ),
+    )
+
+
+def _slower(observation: Observation, place: int) -> int:
+    """Count the requests that took longer than a bound."""
+    faster = sum(observation.histogram.get(latency_bucket(index), 0) for index in range(place + 1))
+    return max(0, observation.requests - faster)
 
 
 def _own_bounds(steps: Sequence[StepCounts], alpha: float) -> Interval:

@@ -96,6 +96,7 @@ class RolloutStrategy:
     max_loss_increase: float = 0.02
     max_score_shift: float = 0.25
     max_score_distance: float = 0.5
+    max_slower_share: float | None = None  # None: stable's own speed is no limit, the SLO is
     warmup_requests: int = 50
     strict: bool = False  # True: a gate succeeds only once its whole interval is within its limit
     evidence: str = "unit"
@@ -112,6 +113,8 @@ class RolloutStrategy:
             raise ValueError(f"canary weights are percents that rise from step to step, not {list(weights)}")
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha is a probability between 0 and 1, not {self.alpha}")
+        if self.max_slower_share is not None and not 0 <= self.max_slower_share < 1:
+            raise ValueError(f"max_slower_share is a share of requests below 1, not {self.max_slower_share}")
         for name, options in (("evidence", EVIDENCE), ("approval", APPROVALS)):
             if getattr(self, name) not in options:
                 raise ValueError(f"{name} is one of {', '.join(options)}, not {getattr(self, name)!r}")

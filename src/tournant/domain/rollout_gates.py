@@ -23,6 +23,7 @@ _PARTS = {
     "probe latency": 1,
     "errors": 6,
     "latency": 3,
+    "slowdown": 2,
     "scores": 1,
     "distribution": 1,
     "loss": 12,
@@ -47,6 +48,7 @@ class Judge:
         labelled, strategy = self.strategy.minimum_labels > 0, self.strategy
         used = {
             **dict.fromkeys(_PARTS, True),
+            "slowdown": strategy.max_slower_share is not None,
             "loss": labelled,
             "cost": labelled and strategy.costs is not None,
             "slices": labelled and bool(strategy.slices),

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Choices", "Range", "draw_random", "make_grid"]
+__all__ = ["Choices", "Listed", "Range", "draw_random", "make_grid"]
 
 Space = Mapping[str, "Choices | Range"]
 
@@ -41,6 +41,26 @@ class Range:
             drawn = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
             return min(max(round(drawn), int(self.low)), int(self.high)) if self.whole else drawn
         return rng.randint(int(self.low), int(self.high)) if self.whole else rng.uniform(self.low, self.high)
+
+
+class Listed:
+    """Samples a list, in its order, whatever comes of it."""
+
+    def __init__(self, combinations: Sequence[Mapping[str, object]]) -> None:
+        """Give these, one after another."""
+        self._combinations = [dict(params) for params in combinations]
+        self._next = 0
+        self.count = len(combinations)
+
+    def ask(self) -> tuple[int, dict[str, object]] | None:
+        """Give the next trial's number and params; None at the end."""
+        if self._next == self.count:
+            return None
+        self._next += 1
+        return self._next - 1, self._combinations[self._next - 1]
+
+    def tell(self, number: int, value: float | None, *, pruned: bool = False) -> None:
+        """Take no notice of how a trial went."""
 
 
 def make_grid(space: Space) -> list[dict[str, object]]:

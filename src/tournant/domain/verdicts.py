@@ -13,7 +13,14 @@ from tournant.domain.control import RevisionStatus
 from tournant.domain.freeze import find_freeze
 from tournant.domain.label_gates import label_gates
 from tournant.domain.pairing import LabelEvidence
-from tournant.domain.request_gates import StepCounts, distribution_gate, error_gate, latency_gate, score_gate
+from tournant.domain.request_gates import (
+    StepCounts,
+    distribution_gate,
+    error_gate,
+    latency_gate,
+    score_gate,
+    slowdown_gate,
+)
 from tournant.domain.rollout import (
     Gate,
     GateVerdict,
@@ -158,6 +165,8 @@ def _gates(rollout: Rollout, evidence: Evidence) -> tuple[Gate, ...]:
     now = StepCounts(share=rollout.canary_percent / 100, stable=stable, candidate=candidate)
     steps = (*evidence.earlier, now)
     gates = [error_gate(judge, steps), latency_gate(judge, steps, evidence.slo_p99_ms)]
+    if rollout.strategy.max_slower_share is not None and 0 < now.share < 1 and not now.sticky:
+        gates.append(slowdown_gate(judge, [step for step in steps if 0 < step.share < 1 and not step.sticky]))
     if shadow and candidate.pairs and evidence.score_range > 0:
         gates.append(score_gate(judge, candidate, evidence.score_range))
     if evidence.probabilities and now.share < 1 and not now.sticky and stable.rows and candidate.rows:

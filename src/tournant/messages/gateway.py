@@ -4,51 +4,14 @@ import msgspec
 
 from tournant.domain.control import RevisionStatus
 
-__all__ = ["LATENCY_BOUNDS_MS", "Delta", "GatewayReport", "ReportAnswer", "SegmentUpload", "latency_bucket"]
-
-# Upper bounds of the latency histogram's buckets, in milliseconds; the last bucket is open.
-LATENCY_BOUNDS_MS = (
-    0.1,
-    0.2,
-    0.3,
-    0.5,
-    0.75,
-    1,
-    1.5,
-    2,
-    3,
-    5,
-    7.5,
-    10,
-    15,
-    20,
-    30,
-    50,
-    75,
-    100,
-    150,
-    200,
-    300,
-    500,
-    1000,
-    3000,
-)
-
-
-def latency_bucket(index: int) -> str:
-    """Name bucket `index` by its upper bound, as the histograms in the metadata do.
-
-    >>> latency_bucket(0), latency_bucket(len(LATENCY_BOUNDS_MS))
-    ('0.1', 'inf')
-    """
-    return f"{LATENCY_BOUNDS_MS[index]:g}" if index < len(LATENCY_BOUNDS_MS) else "inf"
+__all__ = ["Delta", "GatewayReport", "ReportAnswer", "SegmentUpload"]
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since the last report of one (deployment, revision, role, rollout, epoch, bucket).
 
     `bucket` is the start of the hour of event time; `rows` predictions were given to `requests`, whose `latency` counts by
-    `LATENCY_BOUNDS_MS`; `score_bins` counts scores from 0 to 1 in ten equal bins; `clusters` has, where a canary's split is by entity, requests, errors and over SLO by group of
+    `domain.latency.LATENCY_BOUNDS_MS`; `score_bins` counts scores from 0 to 1 in ten equal bins; `clusters` has, where a canary's split is by entity, requests, errors and over SLO by group of
     entities; the `pair_*` sums are shadow score minus answered score on the same row.
     """
 

@@ -35,6 +35,15 @@ class RevisionRoute(msgspec.Struct, frozen=True, kw_only=True):
     example: tuple[dict[str, Scalar], ...]
 
 
+class LogRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """What of each prediction is logged: a share of them, without some input columns, with keyed digests of others."""
+
+    sample: float = 1.0
+    drop: tuple[str, ...] = ()
+    hash: tuple[str, ...] = ()
+    key: str = ""
+
+
 class DeploymentRoute(msgspec.Struct, frozen=True, kw_only=True):
     """Who answers for one deployment. Revisions are named by id; every id named is in `revisions`.
 
@@ -55,6 +64,7 @@ class DeploymentRoute(msgspec.Struct, frozen=True, kw_only=True):
     warming: tuple[str, ...] = ()
     standby: str = ""
     warmup_requests: int = 50
+    log: LogRoute = LogRoute()
     revisions: tuple[RevisionRoute, ...] = ()
 
 

@@ -24,6 +24,7 @@ from tournant.ports import (
     StoreKeeper,
     TableComparer,
     Transactions,
+    Urls,
 )
 
 __all__ = ["Context", "CoreContext", "DataContext", "id_at", "new_id"]
@@ -47,6 +48,7 @@ class CoreContext:
     transactions: Transactions
     blobs: BlobStore
     clock: Clock
+    open_remote: Callable[[Remote], RemoteStore]
     actor: str = "system"
 
     def acting_as(self, actor: str) -> Self:
@@ -72,8 +74,8 @@ class DataContext(CoreContext):
     """The house as a use case on datasets sees it: quick to open."""
 
     keeper: StoreKeeper
-    open_remote: Callable[[Remote], RemoteStore]
     tables: TableComparer
+    open_urls: Callable[[], Urls]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tournant.domain.checks import MetricCheck
-from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig, Requirement
+from tournant.domain.deployment import DeploymentConfig, LabelConfig, LogConfig, MonitorConfig, Requirement
 from tournant.domain.freeze import FreezeWindow
 from tournant.domain.pipeline import ModelSpec
 from tournant.domain.retraining import RetrainingPolicy
@@ -18,6 +18,7 @@ Section = Mapping[str, Any]
 
 # from the file's keys to the records' fields; a field that ends in _seconds takes a duration
 _LABELS = {"column": "column", "delay": "delay_seconds", "maturity": "maturity_seconds"}
+_LOG = {name: name for name in ("sample", "drop", "hash")}
 _ROLLOUT = {
     "shadow": "shadow",
     "shadow_hold": "shadow_hold_seconds",
@@ -31,6 +32,7 @@ _ROLLOUT = {
     "max_loss_increase": "max_loss_increase",
     "max_score_shift": "max_score_shift",
     "max_score_distance": "max_score_distance",
+    "max_slower_share": "max_slower_share",
     "warmup_requests": "warmup_requests",
     "strict": "strict",
     "evidence": "evidence",
@@ -85,13 +87,30 @@ def read_deployment(
         **({"slo_p99_ms": float(slo["p99_ms"])} if "p99_ms" in slo else {}),
         entity=given.get("entity", ""),
         standby=given.get("standby", True),
+        log=LogConfig(**_fields(given.get("log"), _LOG, LogConfig())),
         labels=LabelConfig(**labels),
         rollout=rollout,
         monitors=MonitorConfig(**_fields(given.get("monitors"), _MONITORS, MonitorConfig())),
         retraining=retraining,
         require=tuple(map(Requirement, given.get("require", ()))),
     )
-    return config, [*problems, *found]
+    return config, [*problems, *found, *_hidden_but_needed(document, name, config)]
+
+
+def _hidden_but_needed(document: Document, name: str, config: DeploymentConfig) -> list[Problem]:
+    """Tell of columns that the prediction log hides from what reads it."""
+    line = document.line("deployments", name, "log")
+    problems = []
+    twice = sorted(set(config.log.drop) & set(config.log.hash))
+    if twice:
+        problems.append(f"{twice[0]!r} is in both 'drop' and 'hash'")
+    if config.retraining and config.log.hidden:
+        hidden = ", ".join(sorted(config.log.hidden))
+        problems.append(f"retraining learns from the log, which would lack {hidden}: hide none, or do not retrain")
+    lost = sorted(set(config.rollout.slices) & set(config.log.drop))
+    if lost:
+        problems.append(f"rollout.slices judges by {lost[0]!r}, which 'drop' leaves out: 'hash' keeps it apart")
+    return [Problem(line, f"deployments.{name}.log: {problem}") for problem in problems]
 
 
 def _strategy(section: Section) -> RolloutStrategy:

@@ -3,12 +3,13 @@
 import contextlib
 import hashlib
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 
-from tournant.domain.deployment import Deployment, DeploymentConfig, Revision, RevisionState
+from tournant.domain.deployment import Deployment, DeploymentConfig, LogKey, Revision, RevisionState
 from tournant.domain.registry import ModelVersion
 from tournant.domain.rollout import Phase, Rollout, describe_steps, end
 from tournant.errors import Conflict, Invalid, NotFound
@@ -18,6 +19,7 @@ from tournant.services.registry import get_version
 from tournant.services.rollouts import move_rollout, start_rollout, supersede_rollout
 from tournant.services.routing import bump_routes, find_open_rollout, find_previous
 from tournant.services.vouching import refuse_unvouched
+from tournant.services.yaml_document import suggest
 
 __all__ = [
     "DeployPlan",
@@ -293,6 +295,7 @@ def _create(ctx: Context, uow: UnitOfWork, name: str, config: DeploymentConfig, 
         raise Invalid(f"{name!r} is no deployment name: letters, digits, '_', '.', '-', at most 63", place="name")
     deployment = Deployment(name=name, config=config, created_at=ctx.clock.now(), project=project)
     uow.add(deployment)
+    _ensure_log_key(uow, deployment)
     uow.record(ctx.event("deployment.created", f"deployment/{name}", f"p99 ≤ {config.slo_p99_ms:g} ms"))
     bump_routes(uow)
     return deployment
@@ -310,6 +313,7 @@ def _update(
     if changed == deployment:
         return deployment
     uow.save(changed)
+    _ensure_log_key(uow, changed)
     old, new = msgspec.to_builtins(deployment), msgspec.to_builtins(changed)
     fields = [name for name in ("config", "project", "retired_at") if old[name] != new[name]]
     summary = f"changed: {', '.join(fields)}"
@@ -318,8 +322,14 @@ def _update(
     return changed
 
 
+def _ensure_log_key(uow: UnitOfWork, deployment: Deployment) -> None:
+    if deployment.config.log.hash and uow.get(LogKey, deployment.name) is None:
+        uow.add(LogKey(deployment=deployment.name, key=secrets.token_hex(16)))
+
+
 def _add_revision(ctx: Context, uow: UnitOfWork, deployment: Deployment, model_version: str, reason: str) -> Revision:
     version = _get_model_version(uow, model_version)
+    _refuse_unknown_columns(deployment, version)
     number = uow.count(Revision, deployment=deployment.name) + 1
     revision = Revision(
         id=f"{deployment.name}/{number}",
@@ -336,6 +346,17 @@ def _add_revision(ctx: Context, uow: UnitOfWork, deployment: Deployment, model_v
     words = f"{revision.id} serves {version.id}" + (f": {reason}" if reason else "")
     uow.record(ctx.event("revision.created", f"deployment/{deployment.name}", words, revision=revision.id))
     return revision
+
+
+def _refuse_unknown_columns(deployment: Deployment, version: ModelVersion) -> None:
+    """Invalid if the log is to hide a column that there is none of: a typing error would show what must not be seen."""
+    columns = [column.name for column in version.signature.inputs]
+    for name in sorted(deployment.config.log.hidden - set(columns)):
+        known = suggest(name, columns) or f" (it has: {', '.join(columns)})"
+        message = (
+            f"the log of {deployment.name!r} is to hide {name!r}, and {version.id} has no such input column{known}"
+        )
+        raise Invalid(message, place=f"deployments.{deployment.name}.log")
 
 
 def _digest(config: DeploymentConfig) -> str:

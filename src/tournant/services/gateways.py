@@ -6,10 +6,11 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from tournant.domain.control import GatewayState
+from tournant.domain.latency import latency_bucket
 from tournant.domain.predictions import Segment, Traffic
 from tournant.domain.rollout import Observation
 from tournant.errors import Invalid
-from tournant.messages.gateway import Delta, GatewayReport, ReportAnswer, SegmentUpload, latency_bucket
+from tournant.messages.gateway import Delta, GatewayReport, ReportAnswer, SegmentUpload
 from tournant.ports import UnitOfWork
 from tournant.services.context import Context
 from tournant.services.routing import routing_table

@@ -152,7 +152,8 @@ def _profile_unit(ctx: Context, unit: _Unit, segments: Sequence[Segment], labels
         ids = sorted({revision.model_version for revision in unit.revisions.values()})
         versions = {version.id: version for version in uow.find(ModelVersion, id__in=ids)}
     known = {r.id: versions[r.model_version] for r in unit.revisions.values() if r.model_version in versions}
-    inputs = sorted({column.name for version in known.values() for column in version.signature.inputs})
+    columns = {column.name for version in known.values() for column in version.signature.inputs}
+    inputs = sorted(columns - due.deployment.config.log.hidden)
     rows = ctx.predictions.outcomes(segments, labels, start=due.start, end=due.end, inputs=inputs)
     live = np.isin(rows["role"], _LIVE_ROLES) & ~rows["error"]
     present = [str(revision) for revision in np.unique(rows["revision"].astype(str)) if str(revision) in known]

@@ -13,21 +13,23 @@ from tournant.domain.data import DatasetVersion
 from tournant.domain.params import flatten_params, written
 from tournant.domain.pipeline import Project, TestSpec
 from tournant.domain.registry import ModelVersion
-from tournant.domain.run_query import All, Comparison, Entity, RunQuery
 from tournant.domain.tracking import Run, RunStatus, StepRun
-from tournant.errors import Conflict, TournantError
+from tournant.errors import Conflict, Pruned, TournantError
 from tournant.ports import Job
 from tournant.services.context import Context, new_id
 from tournant.services.data import find_newest_version
 from tournant.services.environments import get_environment
 from tournant.services.interruption import ending_cleanly
+from tournant.services.leftovers import cancel_runs
 from tournant.services.pipeline_inputs import PipelineInputs, gather_inputs, names_in_store
+from tournant.services.progress import Progress
 from tournant.services.project_models import makes_model, register_project_model
 from tournant.services.projects import load_project
 from tournant.services.registry import Provenance, get_version
+from tournant.services.shared_steps import SharedSteps
 from tournant.services.step_order import choose_steps, log_step_metrics, run_steps
 from tournant.services.steps import NICENESS, StepRunner, command_environ, last_lines, own_interpreter
-from tournant.services.tracking import LARGEST_PAGE, create_run, finish_run, get_run
+from tournant.services.tracking import create_run, finish_run, get_run
 
 __all__ = ["PipelineResult", "run_project", "run_tests"]
 
@@ -58,6 +60,8 @@ def run_project(
     force: bool = False,
     jobs: int = 2,
     register: bool = True,
+    share: bool = True,
+    watch: Callable[[Progress], str] | None = None,
     datasets: Mapping[str, str] | None = None,
     params: Mapping[str, object] | None = None,
     tags: Mapping[str, str] | None = None,
@@ -66,7 +70,7 @@ def run_project(
     """Run a project's pipeline (or only `steps` and what they need), `jobs` steps at once, and register its model.
 
     A step with the same command, params, deps and environment as before is answered from the step cache unless `force`;
-    so an interrupted run resumes. `datasets` puts dataset versions (`{"flights": "flights@3"}`) in the place of the
+    so an interrupted run resumes. With `share`, the project's `step_cache` is asked too, and gets what was made. `watch` hears what steps report, and may say that the run is hopeless (Pruned). `datasets` puts dataset versions (`{"flights": "flights@3"}`) in the place of the
     project's own files, `params` values in the place of its own. `tags` go to the run and to the model version, which is then always a new one. Invalid, with the
     last lines of its output, when a step fails; Conflict when the folder is being run already.
     """
@@ -74,15 +78,20 @@ def run_project(
     with _alone_in(ctx, folder), ending_cleanly():
         inputs = gather_inputs(ctx, folder, datasets or {}, params or {})
         wanted = choose_steps(inputs.project, steps)
-        _cancel_interrupted(ctx, inputs)
+        cancel_runs(ctx, FOLDER_TAG, str(inputs.folder))
         run = _begin(ctx, inputs, tags or {})
         try:
-            runner = _runner(ctx, inputs, run, force=force, say=say)
+            runner = _runner(ctx, inputs, run, force=force, share=share, watch=watch, say=say)
             done = run_steps(runner, wanted, jobs=jobs)
+            if runner.shared:
+                runner.shared.share(done)
             log_step_metrics(runner, wanted)
             version = None
             if register and makes_model(inputs.project, wanted):
                 version = _register(ctx, inputs, get_run(ctx, run.id), tags or {}, say)
+        except Pruned as exc:
+            finish_run(ctx, run.id, status=RunStatus.CANCELLED, error=exc.message)
+            raise
         except TournantError as exc:
             finish_run(ctx, run.id, status=RunStatus.FAILED, error=exc.message)
             raise
@@ -136,7 +145,16 @@ def _begin(ctx: Context, inputs: PipelineInputs, tags: Mapping[str, str]) -> Run
     )
 
 
-def _runner(ctx: Context, inputs: PipelineInputs, run: Run, *, force: bool, say: Callable[[str], None]) -> StepRunner:
+def _runner(
+    ctx: Context,
+    inputs: PipelineInputs,
+    run: Run,
+    *,
+    force: bool,
+    share: bool,
+    watch: Callable[[Progress], str] | None,
+    say: Callable[[str], None],
+) -> StepRunner:
     return StepRunner(
         ctx=ctx,
         project=inputs.project,
@@ -145,6 +163,8 @@ def _runner(ctx: Context, inputs: PipelineInputs, run: Run, *, force: bool, say:
         environment=inputs.environment,
         known={inputs.project.data[name]: version.digest for name, version in inputs.data.items()},
         force=force,
+        shared=SharedSteps(ctx, inputs.project.step_cache, say) if share and inputs.project.step_cache else None,
+        watch=watch,
         say=say,
     )
 
@@ -179,19 +199,6 @@ def _restore(ctx: Context, project: Project, folder: Path, version: ModelVersion
 def _model_folder(project: Project, folder: Path) -> Path:
     path = folder / (project.model.path if project.model else "model")
     return path if path.is_dir() else path.parent
-
-
-def _cancel_interrupted(ctx: Context, inputs: PipelineInputs) -> None:
-    """End what a run in this folder has left behind that was killed: its record, and jobs which outlived it."""
-    with ctx.transactions.begin(write=False) as uow:
-        here = Comparison(entity=Entity.TAG, key=FOLDER_TAG, operator="=", value=str(inputs.folder))
-        going = Comparison(entity=Entity.ATTRIBUTE, key="status", operator="=", value=RunStatus.RUNNING.value)
-        left = uow.runs.find(RunQuery(condition=All((here, going)), limit=LARGEST_PAGE))
-        steps = [step for run in left for step in uow.find(StepRun, run=run.id, status=RunStatus.RUNNING)]
-    for step in steps:
-        ctx.executor.stop(f"{step.run}-{step.step}")
-    for run in left:
-        finish_run(ctx, run.id, status=RunStatus.CANCELLED, error="interrupted: its process was killed")
 
 
 @contextmanager

@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 
-from tournant.domain.deployment import DeploymentConfig, LabelConfig, MonitorConfig, Requirement
+from tournant.domain.deployment import DeploymentConfig, LabelConfig, LogConfig, MonitorConfig, Requirement
 from tournant.domain.performance import METRICS
 from tournant.domain.pipeline import ModelSpec, Step
 from tournant.domain.retraining import RetrainingPolicy
@@ -17,6 +17,7 @@ Schema = dict[str, object]
 
 _DURATION = r"^\d+(\.\d+)?(ms|s|m|h|d|w)$"
 _MODEL, _DEPLOYMENT, _LABELS, _MONITORS = ModelSpec(name=""), DeploymentConfig(), LabelConfig(), MonitorConfig()
+_LOG = LogConfig()
 _ROLLOUT, _COSTS, _RETRAINING = RolloutStrategy(), CostModel(), RetrainingPolicy(dataset="")
 
 
@@ -35,6 +36,9 @@ def project_schema() -> Schema:
                 {}, "What steps may be told: any value by name; in texts of steps as `${name}`, nested as `${a.b}`"
             ),
             params_files=_list(_path("A file"), "YAML, JSON or TOML files with more params, under those given here"),
+            step_cache=_name(
+                "The remote at which steps are shared: what a colleague's run has made is fetched, not made again"
+            ),
             pipeline=_named(_step(), "Steps by name; each waits for those that make what it depends on"),
             model=_model(),
             tests=_list(_test(), "Commands that a model must pass"),
@@ -133,6 +137,12 @@ def _deployment() -> Schema:
             "Whether gateways keep the revision before loaded, so that a rollback takes effect at once",
             default=_DEPLOYMENT.standby,
         ),
+        log=_section(
+            "What the prediction log keeps; what is not in it cannot be labelled, watched or learned from.",
+            sample={**_positive("The share of predictions", default=_LOG.sample), "maximum": 1},
+            drop=_list(_text("An input column"), "Columns that are left out (personal data)"),
+            hash=_list(_text("An input column"), "Columns of which a digest is kept, keyed by the deployment"),
+        ),
         labels=_section(
             "How what really happened comes to be known.",
             column=_text(f"The label's name; default: the model's `label`, else {_LABELS.column}"),
@@ -168,6 +178,12 @@ def _rollout() -> Schema:
         max_score_distance=_number(
             "Allowed distance of the distributions of probabilities (Kolmogorov-Smirnov)", default=s.max_score_distance
         ),
+        max_slower_share={
+            **_number(
+                "Allowed part of its answers slower than stable's, at any one time of the distribution; default: only the SLO counts"
+            ),
+            "exclusiveMaximum": 1,
+        },
         warmup_requests=_whole("Requests replayed before it gets any", default=s.warmup_requests),
         strict=_flag("Whether a step succeeds only once whole intervals are within their limits", default=s.strict),
         evidence=_option(

@@ -72,6 +72,7 @@ def _build(
         data={name: clean_path(path) for name, path in data.items()},
         params=params,
         params_files=tuple(map(clean_path, root.get("params_files") or ())),
+        step_cache=root.get("step_cache", ""),
         steps=steps,
         model=model,
         tests=tuple(TestSpec(name=test["name"], run=test["run"]) for test in root.get("tests") or ()),

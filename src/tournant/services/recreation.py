@@ -2,8 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +23,10 @@ from tournant.services.step_order import log_step_metrics, run_steps
 from tournant.services.steps import StepRunner
 from tournant.services.tracking import create_run, finish_run, get_run
 
-__all__ = ["Recreation", "Recreator", "recreation_folder"]
+__all__ = ["SCRATCH", "VERIFICATION_TAG", "Recreation", "Recreator"]
 
+SCRATCH = "verifications"  # the kind of its folders
+VERIFICATION_TAG = "tournant.verification"
 VERIFIES_TAG = "tournant.verifies"
 
 
@@ -155,7 +156,7 @@ class Recreator:
         run = create_run(
             self._ctx,
             experiment=f"verify-{self.version.model}",
-            tags={VERIFIES_TAG: self.version.id},
+            tags={VERIFIES_TAG: self.version.id, VERIFICATION_TAG: self._folder.name},
             datasets=self.version.datasets,
             code=recipe.code,
             environment=recipe.environment.digest if recipe.environment else "",
@@ -201,17 +202,6 @@ class Recreator:
             rows=self._rows,
             environment=environment,
         )
-
-
-@contextmanager
-def recreation_folder(ctx: Context, name: str) -> Iterator[Path]:
-    """Give an empty folder in the home (so that files are linked, not copied), and take it away again."""
-    folder = ctx.settings.home / "verifications" / name
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _say_nothing(_text: str) -> None:

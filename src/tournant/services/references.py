@@ -112,6 +112,6 @@ def complete_reference(
     """Add a live unit to the reference of a model version that came without reference rows, until it has enough."""
     if version.reference or len(reference.units) >= wanted:
         return reference
-    columns = {column.name: rows[column.name] for column in version.signature.inputs}
+    columns = {column.name: rows[column.name] for column in version.signature.inputs if column.name in rows}
     profile = profile_like(columns, reference.units[0]) if reference.units else profile_columns(columns)
     return replace(reference, units=(*reference.units, profile), rows=reference.rows + len(rows["label"]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tournant.domain.data import Dataset, DatasetVersion, Remote, Transfer
 from tournant.errors import Conflict, NotFound
 from tournant.ports import Progress, RemoteStore
-from tournant.services.context import DataContext
+from tournant.services.context import CoreContext, DataContext
 from tournant.services.data import get_dataset_version, list_dataset_versions, list_datasets
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-def add_remote(ctx: DataContext, name: str, url: str, *, project: str = "") -> Remote:
+def add_remote(ctx: CoreContext, name: str, url: str, *, project: str = "") -> Remote:
     """Remember a remote; its project (by default the folder the home is in) is what our versions are filed under there."""
     remote = Remote(
         name=name, url=url, project=project or ctx.settings.home.parent.name or "project", created_at=ctx.clock.now()
@@ -33,13 +33,13 @@ def add_remote(ctx: DataContext, name: str, url: str, *, project: str = "") -> R
     return remote
 
 
-def list_remotes(ctx: DataContext) -> list[Remote]:
+def list_remotes(ctx: CoreContext) -> list[Remote]:
     """List remotes by name."""
     with ctx.transactions.begin(write=False) as uow:
         return uow.find(Remote, order="name")
 
 
-def get_remote(ctx: DataContext, name: str = "") -> Remote:
+def get_remote(ctx: CoreContext, name: str = "") -> Remote:
     """Read a remote by name, or the only one."""
     remotes = {remote.name: remote for remote in list_remotes(ctx)}
     if not name and len(remotes) == 1:

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import msgspec
 
 from tournant.domain.control import ClockState, RoutesVersion
-from tournant.domain.deployment import Deployment, Revision, TrafficSplit
+from tournant.domain.deployment import Deployment, LogKey, Revision, TrafficSplit
 from tournant.domain.environment import Environment
 from tournant.domain.registry import ConversionStatus, ModelVersion
 from tournant.domain.rollout import Phase, Rollout
-from tournant.messages.routing import DeploymentRoute, ModelRoute, RevisionRoute, RoutingTable
+from tournant.messages.routing import DeploymentRoute, LogRoute, ModelRoute, RevisionRoute, RoutingTable
 from tournant.ports import UnitOfWork
 from tournant.services.context import Context
 
@@ -75,6 +75,7 @@ def _deployment_route(uow: UnitOfWork, deployment: Deployment) -> DeploymentRout
     shadows = tuple(dict.fromkeys(shadow for shadow in shadows if canary or shadow != deployment.stable))
     warming = (candidate,) if phase in _LOADING else ()
     standby = find_previous(uow, deployment) if deployment.config.standby else ""
+    log, log_key = deployment.config.log, uow.get(LogKey, deployment.name)
     held = dict.fromkeys(filter(None, (deployment.stable, canary, *shadows, *warming, standby)))
     return DeploymentRoute(
         name=deployment.name,
@@ -89,6 +90,7 @@ def _deployment_route(uow: UnitOfWork, deployment: Deployment) -> DeploymentRout
         warming=warming,
         standby=standby,
         warmup_requests=(rollout.strategy if rollout else deployment.config.rollout).warmup_requests,
+        log=LogRoute(sample=log.sample, drop=log.drop, hash=log.hash, key=log_key.key if log_key else ""),
         revisions=_revision_routes(uow, held),
     )
 

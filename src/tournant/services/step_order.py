@@ -61,7 +61,10 @@ def run_steps(runner: StepRunner, wanted: frozenset[str], *, jobs: int) -> tuple
 
 
 def log_step_metrics(runner: StepRunner, wanted: frozenset[str]) -> None:
-    """Log the numbers in the metrics files of the wanted steps to the run; what is no finite number is left out."""
+    """Log the numbers in the metrics files of the wanted steps to the run; what is no finite number is left out.
+
+    They come after what steps reported of the same metrics while they ran.
+    """
     ctx, run = runner.ctx, runner.run
     now = ctx.clock.now()
     found = {
@@ -72,5 +75,8 @@ def log_step_metrics(runner: StepRunner, wanted: frozenset[str]) -> None:
         if math.isfinite(value)
     }
     if found:
-        metrics = [Metric(run=run.id, key=key, step=0, time=now, value=value) for key, value in found.items()]
+        metrics = [
+            Metric(run=run.id, key=key, step=runner.reported.get(key, -1) + 1, time=now, value=value)
+            for key, value in found.items()
+        ]
         log(ctx, run.id, metrics=metrics)

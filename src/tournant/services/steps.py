@@ -1,9 +1,11 @@
 """Running one pipeline step: from the step cache, or as a job in the project's environment."""
 
 import json
+import math
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,14 +13,16 @@ from pathlib import Path
 
 from tournant.domain.data import StepCacheEntry
 from tournant.domain.environment import Environment
-from tournant.domain.machine import StepMachine, numeric_defaults
+from tournant.domain.machine import SharedStep, StepMachine, numeric_defaults
 from tournant.domain.params import find_param
 from tournant.domain.pipeline import Project, Step, cache_key, flatten_metrics
-from tournant.domain.tracking import Run, RunStatus, StepRun
-from tournant.errors import Invalid
+from tournant.domain.tracking import Metric, Run, RunStatus, StepRun
+from tournant.errors import Invalid, Pruned
 from tournant.ports import Job, JobStatus
 from tournant.services.context import Context
-from tournant.services.tracking import log_step
+from tournant.services.progress import Progress, ProgressFile
+from tournant.services.shared_steps import SharedSteps
+from tournant.services.tracking import log, log_step
 
 __all__ = [
     "StepRunner",
@@ -31,6 +35,8 @@ __all__ = [
 ]
 
 _BY_SIGNAL = 128  # a shell says that a command was killed by adding the signal to this
+PROGRESS_SECONDS = 0.25  # between two looks at what a step reports
+LOG_BATCH = 1000
 NICENESS = 10  # training must not starve serving on the same machine
 
 
@@ -78,9 +84,12 @@ class StepRunner:
     known: dict[str, str]
     force: bool = False
     caching: bool = True
+    shared: SharedSteps | None = None
+    watch: Callable[[Progress], str] | None = None  # gives why the run is hopeless, or nothing
     variables: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     say: Callable[[str], None]
     running: set[str] = field(default_factory=set)
+    reported: dict[str, int] = field(default_factory=dict)  # the last step of each metric that steps reported
 
     @cached_property
     def _interpreter(self) -> _Interpreter:
@@ -105,6 +114,9 @@ class StepRunner:
         entry = None if self.force or not self.caching else find_cached(self.ctx, key)
         if entry:
             return self._take_cached(step, record, entry)
+        shared = None if self.force or not self.caching or not self.shared else self.shared.find(key)
+        if shared:
+            return self._take_shared(step, record, shared)
         return self._execute(step, record, params)
 
     def _digest(self, step: Step, dep: str) -> str:
@@ -135,11 +147,11 @@ class StepRunner:
         log_step(self.ctx, done)
         return done
 
-    def _take_cached(self, step: Step, record: StepRun, entry: StepCacheEntry) -> StepRun:
+    def _take_cached(self, step: Step, record: StepRun, entry: StepCacheEntry, words: str = "unchanged") -> StepRun:
         for path, digest in entry.outs.items():
             self.ctx.blobs.checkout(digest, self.folder / path)
             self.known[path] = digest
-        self.say(f"{step.name}: unchanged")
+        self.say(f"{step.name}: {words}")
         now = self.ctx.clock.now()
         done = replace(record, status=RunStatus.SUCCESSFUL, cached=True, ended_at=now, exit_code=0, outs=entry.outs)
         with self.ctx.transactions.begin() as uow:
@@ -148,6 +160,15 @@ class StepRunner:
             if made_on and entry.run != self.run.id:
                 uow.save(replace(made_on, run=self.run.id))
         return done
+
+    def _take_shared(self, step: Step, record: StepRun, shared: SharedStep) -> StepRun:
+        """Take what a remote had: from now on it is this home's."""
+        entry = replace(shared.entry, run=self.run.id, step=step.name)
+        with self.ctx.transactions.begin() as uow:
+            uow.save(entry)
+            if shared.machine:
+                uow.save(StepMachine(run=self.run.id, step=step.name, machine=shared.machine))
+        return self._take_cached(step, record, entry, "fetched from the shared step cache")
 
     def _execute(self, step: Step, record: StepRun, params: Mapping[str, object]) -> StepRun:
         python = self._interpreter.get()
@@ -166,7 +187,9 @@ class StepRunner:
             "TOURNANT_RUN_ID": self.run.id,
             "TOURNANT_STEP": step.name,
             "TOURNANT_PARAMS": str(params_file),
+            "TOURNANT_PROGRESS": str(notes / f"{step.name}.progress.ndjson"),
         }
+        progress = ProgressFile(notes / f"{step.name}.progress.ndjson")
         machine = self._read_machine(step, python, variables)
         job = Job(
             id=f"{self.run.id}-{step.name}",
@@ -180,7 +203,12 @@ class StepRunner:
         for left in range(step.retries, -1, -1):
             for path in step.products:
                 _clear(self.folder / path)
-            ended = self._wait(job, step.timeout_seconds)
+            progress.begin()
+            try:
+                ended = self._wait(job, step.timeout_seconds, progress)
+            except Pruned:
+                log_step(self.ctx, replace(record, status=RunStatus.CANCELLED, ended_at=self.ctx.clock.now()))
+                raise
             if ended.exit_code == 0 or not left:
                 break
             self.say(f"{step.name}: failed, running it again ({left} more)")
@@ -193,17 +221,48 @@ class StepRunner:
         environ = self.ctx.settings.child_environ({**numeric_defaults(step.threads), **variables})
         return StepMachine(run=self.run.id, step=step.name, machine=self.ctx.environments.machine(python, environ))
 
-    def _wait(self, job: Job, timeout_seconds: float) -> JobStatus:
-        """Wait for a job; one that takes too long is stopped, and its status still says that it was running."""
+    def _wait(self, job: Job, timeout_seconds: float, progress: ProgressFile) -> JobStatus:
+        """Wait for a job and hear what it reports; one that takes too long is stopped, and its status still says that it was running.
+
+        Pruned when what it reports is hopeless.
+        """
         self.running.add(job.id)
+        deadline = time.monotonic() + (timeout_seconds or math.inf)
         try:
             self.ctx.executor.start(job)
-            status = self.ctx.executor.wait(job.id, timeout_seconds=timeout_seconds or None)
-            if status.state == "running":
-                self.ctx.executor.stop(job.id)
-            return status
+            while True:
+                left = min(PROGRESS_SECONDS, deadline - time.monotonic())
+                status = self.ctx.executor.wait(job.id, timeout_seconds=max(0.0, left))
+                hopeless = self._hear(progress)
+                if status.state == "running" and (hopeless or time.monotonic() >= deadline):
+                    self.ctx.executor.stop(job.id)
+                    if hopeless:
+                        raise Pruned(f"pruned: {hopeless}", place=self.run.id)
+                    return status
+                if status.state != "running":
+                    return status
         finally:
             self.running.discard(job.id)
+
+    def _hear(self, progress: ProgressFile) -> str:
+        """Log what a step has reported since; give why its run is hopeless, or nothing."""
+        reports = progress.take()
+        if not reports:
+            return ""
+        now = self.ctx.clock.now()
+        metrics = [
+            Metric(run=self.run.id, key=key, step=report.step, time=now, value=value)
+            for report in reports
+            for key, value in report.values.items()
+        ]
+        for metric in metrics:
+            self.reported[metric.key] = max(metric.step, self.reported.get(metric.key, metric.step))
+        try:
+            for start in range(0, len(metrics), LOG_BATCH):
+                log(self.ctx, self.run.id, metrics=metrics[start : start + LOG_BATCH])
+        except Invalid as exc:  # a name that no metric can have
+            self.say(f"reports are not kept: {exc.message}")
+        return next(filter(None, map(self.watch, reports)), "") if self.watch else ""
 
     def _conclude(self, step: Step, record: StepRun, machine: StepMachine) -> StepRun:
         record = replace(record, ended_at=self.ctx.clock.now())

@@ -3,38 +3,56 @@
 import math
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from tournant.domain.pruning import MedianRule
 from tournant.domain.sweep import Choices, Range
 from tournant.domain.tracking import Run
-from tournant.errors import Invalid, TournantError
+from tournant.errors import Invalid, Pruned, TournantError
+from tournant.ports import Sampler
 from tournant.services.context import Context, new_id
 from tournant.services.interruption import ending_cleanly
+from tournant.services.leftovers import clear_leftovers, scratch_folder
 from tournant.services.params import read_value
 from tournant.services.pipeline_inputs import PipelineInputs, gather_inputs
 from tournant.services.pipelines import run_project
+from tournant.services.progress import Progress
 from tournant.services.projects import load_project
+from tournant.services.tracking import get_run
 
-__all__ = ["SWEEP_TAG", "Trial", "order_trials", "read_space", "run_sweep"]
+__all__ = ["SWEEP_TAG", "Objective", "Trial", "order_trials", "read_space", "run_sweep"]
 
+SCRATCH = "sweeps"  # the kind of its folders
 SWEEP_TAG = "tournant.sweep"
 _RANGE = re.compile(r"(-?[\d.eE+-]+?)\.\.(-?[\d.eE+-]+?)(:log)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One combination of params: its run, or why there is none."""
+    """One combination of params: its run, or why there is none, or why it was stopped."""
 
     params: dict[str, object]
     run: Run | None = None
     failure: str = ""
+    pruned: str = ""  # why it was stopped before its end
 
     def metric(self, name: str) -> float | None:
         """Give a metric of it, if it has that."""
         return self.run.metrics.get(name) if self.run else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What a sweep looks for; with `prune` trials that are hopeless are stopped."""
+
+    metric: str
+    maximize: bool = True
+    prune: bool = False
 
 
 def read_space(texts: Sequence[str]) -> dict[str, Choices | Range]:
@@ -64,62 +82,93 @@ def read_space(texts: Sequence[str]) -> dict[str, Choices | Range]:
 def run_sweep(
     ctx: Context,
     folder: Path,
-    combinations: Sequence[Mapping[str, object]],
+    sampler: Sampler,
+    objective: Objective,
     *,
     jobs: int = 2,
     on_progress: Callable[[str], None] | None = None,
 ) -> list[Trial]:
-    """Run a project with each combination of params, `jobs` at once, on its code and data as they are now.
+    """Run a project with what `sampler` gives, `jobs` at once, on its code and data as they are now.
 
     Nothing is registered, and the project's folder stays as it is. The first one runs alone, so that steps which all have in
-    common are answered by the step cache for the others. A trial that fails does not end the sweep. NotFound for a param that
-    the project does not have.
+    common are answered by the step cache for the others. A trial that fails does not end the sweep; one that is hopeless by what its
+    steps report of the objective's metric is stopped, if the objective prunes. NotFound for a param that the project does not have.
     """
-    if not combinations:
-        raise Invalid(
-            "there is nothing to sweep over: name params and values, such as --over depth=2,3,4", place="over"
-        )
     inputs = gather_inputs(ctx, folder.resolve(), {}, {})
-    for params in combinations[:1]:
-        load_project(folder, provided=list(inputs.data), params=params)
-    place = ctx.settings.home / "sweeps" / new_id()
     say = on_progress or _say_nothing
+    for left in clear_leftovers(ctx, SCRATCH, SWEEP_TAG):
+        say(f"run {left.name} of a sweep that was killed is cancelled, and its folder removed")
+    rule = MedianRule(maximize=objective.maximize) if objective.prune else None
+    lock, identity = threading.Lock(), new_id()
+    trials: dict[int, Trial] = {}
 
-    def run(index: int) -> Trial:
-        trial = _run_trial(ctx, inputs, place / str(index), dict(combinations[index]), sweep=place.name)
-        say(f"{index + 1}/{len(combinations)}  {_words(trial)}")
-        return trial
+    def watch(number: int, progress: Progress) -> str:
+        value = progress.values.get(objective.metric)
+        if rule is None or value is None:
+            return ""
+        with lock:
+            return rule.note(number, progress.step, value)
 
-    with ending_cleanly():
-        try:
-            first = run(0)
-            with ThreadPoolExecutor(max(1, jobs)) as pool:
-                return [first, *pool.map(run, range(1, len(combinations)))]
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
+    def run_next() -> bool:
+        with lock:
+            asked = sampler.ask()
+        if asked is None:
+            return False
+        number, params = asked
+        if not trials:
+            load_project(folder, provided=list(inputs.data), params=params)
+        trial = _run_trial(ctx, inputs, place / str(number), params, sweep=identity, watch=partial(watch, number))
+        with lock:
+            value = None if trial.pruned else trial.metric(objective.metric)
+            sampler.tell(number, value, pruned=bool(trial.pruned))
+            trials[number] = trial
+            say(f"{len(trials)}/{sampler.count}  {_words(trial)}")
+        return True
+
+    def run_all() -> None:
+        while run_next():
+            pass
+
+    with ending_cleanly(), scratch_folder(ctx, SCRATCH, identity) as place:
+        run_next()
+        with ThreadPoolExecutor(max(1, jobs)) as pool:
+            for done in [pool.submit(run_all) for _ in range(max(1, jobs))]:
+                done.result()
+    return [trials[number] for number in sorted(trials)]
 
 
-def order_trials(trials: Sequence[Trial], metric: str, *, maximize: bool) -> list[Trial]:
-    """Put the best trials first; those without the metric come last. Invalid when none has it."""
+def order_trials(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
+    """Put the best trials first; those that were stopped or lack the metric come last. Invalid when none has it."""
+    metric = objective.metric
     if not any(trial.metric(metric) is not None for trial in trials):
         known = sorted({name for trial in trials if trial.run for name in trial.run.metrics})
         raise Invalid(f"no trial has a metric {metric!r} (there is: {', '.join(known) or 'none'})", place="metric")
-    sign = -1.0 if maximize else 1.0
+    sign = -1.0 if objective.maximize else 1.0
 
-    def key(trial: Trial) -> float:
+    def key(trial: Trial) -> tuple[bool, float]:
         value = trial.metric(metric)
-        return math.inf if value is None else sign * value
+        return bool(trial.pruned), math.inf if value is None else sign * value
 
     return sorted(trials, key=key)
 
 
-def _run_trial(ctx: Context, inputs: PipelineInputs, folder: Path, params: dict[str, object], *, sweep: str) -> Trial:
+def _run_trial(
+    ctx: Context,
+    inputs: PipelineInputs,
+    folder: Path,
+    params: dict[str, object],
+    *,
+    sweep: str,
+    watch: Callable[[Progress], str],
+) -> Trial:
     ctx.blobs.checkout(inputs.code, folder)
     datasets = {name: version.id for name, version in inputs.data.items()}
     try:
         result = run_project(
-            ctx, folder, params=params, datasets=datasets, tags={SWEEP_TAG: sweep}, register=False, jobs=1
+            ctx, folder, params=params, datasets=datasets, tags={SWEEP_TAG: sweep}, register=False, jobs=1, watch=watch
         )
+    except Pruned as exc:
+        return Trial(params=params, run=get_run(ctx, exc.place), pruned=exc.message)
     except TournantError as exc:
         return Trial(params=params, failure=exc.message.splitlines()[0])
     finally:
@@ -131,6 +180,8 @@ def _words(trial: Trial) -> str:
     params = " ".join(f"{name}={value}" for name, value in trial.params.items())
     if trial.run is None:
         return f"{params}  failed: {trial.failure}"
+    if trial.pruned:
+        return f"{params}  {trial.pruned}"
     return f"{params}  " + " ".join(f"{name} {value:.4g}" for name, value in list(trial.run.metrics.items())[:3])
 
 

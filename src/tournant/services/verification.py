@@ -10,6 +10,7 @@ from tournant.domain.verification import Agreement, Cause, Comparison, Differenc
 from tournant.errors import Invalid
 from tournant.services.context import Context, new_id
 from tournant.services.interruption import ending_cleanly
+from tournant.services.leftovers import clear_leftovers, scratch_folder
 from tournant.services.recipes import (
     compare_files,
     folder_recipe,
@@ -20,7 +21,7 @@ from tournant.services.recipes import (
     render_recipe,
     restored_variables,
 )
-from tournant.services.recreation import Recreation, Recreator, recreation_folder
+from tournant.services.recreation import SCRATCH, VERIFICATION_TAG, Recreation, Recreator
 from tournant.services.registry import get_version
 from tournant.services.signing import sign_statement
 
@@ -79,7 +80,9 @@ def verify_version(
     found = get_version(ctx, version)
     say = on_progress or _say_nothing
     identity = new_id()
-    with ending_cleanly(), recreation_folder(ctx, identity) as folder:
+    for run in clear_leftovers(ctx, SCRATCH, VERIFICATION_TAG):
+        say(f"run {run.name} of a verification that was killed is cancelled, and its folder removed")
+    with ending_cleanly(), scratch_folder(ctx, SCRATCH, identity) as folder:
         recreator = Recreator(ctx, found, folder, tolerance=tolerance, jobs=jobs, say=say)
         inquiry = _Inquiry(ctx, recreator, project=project, threads=threads)
         first = inquiry.attempt(inquiry.other, why=f"{found.id}: making it again")

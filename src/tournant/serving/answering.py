@@ -1,6 +1,5 @@
 """Answers requests: split, ask, fall back to stable, count, record, hand on to shadows."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,9 +7,12 @@ from typing import Any
 import msgspec
 
 from tournant.serving.counters import Counters, Stream
-from tournant.serving.endpoint import Arm, Endpoint, Headers, Part
+from tournant.serving.deadlines import asked_seconds
+from tournant.serving.endpoint import Arm, Endpoint, Part
 from tournant.serving.failures import DeadlinePassed, ModelFailed
+from tournant.serving.headers import Headers
 from tournant.serving.held import Held, Outcome
+from tournant.serving.identifiers import identifiers
 from tournant.serving.outputs import Score, headline
 from tournant.serving.schema import Request
 from tournant.serving.shadows import Shadowed, Shadows
@@ -19,6 +21,7 @@ from tournant.serving.spool import Record, Spool
 __all__ = ["Answer", "Answered", "Answerer", "Prediction"]
 
 STABLE_TIMEOUT_SECONDS = 30.0
+_new_ids = identifiers(12)
 _BYPASSED = ModelFailed("bypassed: the circuit breaker is open after 5 errors in the last 20 requests")
 
 
@@ -43,17 +46,24 @@ class Answer(msgspec.Struct, gc=False):
 class Answered:
     """One request on its way: identities of its rows, and the answers found so far; complete once it is handed out."""
 
-    __slots__ = ("arms", "endpoint", "entities", "event_time", "ids", "request", "scores")
+    __slots__ = ("arms", "due", "endpoint", "entities", "event_time", "ids", "request", "scores")
 
     def __init__(self, endpoint: Endpoint, request: Request, headers: Headers, event_time: float) -> None:
         """Begin without answers."""
         self.endpoint = endpoint
         self.request = request
         self.event_time = event_time
-        self.ids = [os.urandom(12).hex() for _ in request.rows]
+        self.ids = [next(_new_ids) for _ in request.rows]
         self.entities = endpoint.entities(request.rows, headers)
+        asked = asked_seconds(headers)
+        self.due = None if asked is None else time.monotonic() + asked  # when its client stops waiting, if it said
         self.scores: list[Any] = [None] * len(request.rows)  # a Score each, once answered
         self.arms: list[Any] = [None] * len(request.rows)  # the Arm that gave it
+
+    @property
+    def left_seconds(self) -> float:
+        """How long its client will still wait; what does not say so waits for long."""
+        return STABLE_TIMEOUT_SECONDS if self.due is None else max(0.0, self.due - time.monotonic())
 
     @property
     def held(self) -> Held:
@@ -114,7 +124,9 @@ class Answerer:
         if not held.breaker.allows():
             outcome = Outcome(None, 0.0, _BYPASSED)
         else:
-            outcome = await _ask(rows, part, endpoint.canary_deadline_seconds(len(part.indexes)))
+            # Half of what a client in a hurry leaves is for stable.
+            deadline_seconds = min(endpoint.canary_deadline_seconds(len(part.indexes)), rows.left_seconds / 2)
+            outcome = await _ask(rows, part, deadline_seconds)
             held.breaker.note(failed=outcome.scores is None)
         if outcome.scores is not None:
             self._answered(rows, part, outcome, part.arm.told, fallback=False)
@@ -124,7 +136,7 @@ class Answerer:
         await self._ask_stable(rows, Part(endpoint.stable, part.indexes), endpoint.stable.aside, fallback=True)
 
     async def _ask_stable(self, rows: Answered, part: Part, stream: Stream, *, fallback: bool) -> None:
-        outcome = await _ask(rows, part, STABLE_TIMEOUT_SECONDS)
+        outcome = await _ask(rows, part, rows.left_seconds)
         if outcome.scores is None:
             self._failed(rows, part, outcome, stream, fallback=False)
             assert outcome.error
@@ -146,8 +158,8 @@ class Answerer:
         cell = self._counters.cell(stream, rows.event_time)
         if outcome.error is _BYPASSED:
             cell.bypassed()
-        elif fallback and isinstance(outcome.error, DeadlinePassed):
-            cell.late(outcome.latency_ms, part.group, fallback=True)
+        elif isinstance(outcome.error, DeadlinePassed) and (fallback or rows.due is not None):
+            cell.late(outcome.latency_ms, part.group, fallback=fallback)
         else:
             cell.failed(outcome.latency_ms, rows.endpoint.slo_ms, part.group, fallback=fallback)
         for index in part.indexes:
@@ -166,12 +178,15 @@ class Answerer:
         *,
         fallback: bool,
     ) -> None:
+        log = rows.endpoint.log
+        if not log.keeps(rows.ids[index]):
+            return
         self._spool.append(
-            rows.endpoint.header,
+            log.header,
             Record(
                 rows.ids[index],
                 rows.request.keys[index],
-                rows.entities[index],
+                log.entity(rows.entities[index]),
                 rows.event_time,
                 arm.held.id,
                 arm.role,
@@ -182,7 +197,7 @@ class Answerer:
                 error,
                 latency_ms,
                 fallback,
-                None if arm.role == "shadow" else rows.request.rows[index],
+                None if arm.role == "shadow" else log.inputs(rows.request.rows[index]),
             ),
         )
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import hmac
-import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -13,13 +12,17 @@ import structlog
 from tournant.errors import Denied, NotFound, Overloaded, TournantError, Unavailable
 from tournant.serving.access import AccessLog, request_id, trace_id
 from tournant.serving.body import BODY_LIMIT_BYTES, Message, Receive, read_body
+from tournant.serving.deadlines import Deadlines
 from tournant.serving.exchange import Call, Face, Reply, allow
 from tournant.serving.failures import WorkerLost, error_body, status_of
 from tournant.serving.gateway import Gateway
+from tournant.serving.headers import header
+from tournant.serving.identifiers import identifiers
 from tournant.serving.invocations import Invocations
 from tournant.serving.metrics import CONTENT_TYPE, render
 from tournant.serving.open_inference_http import OpenInference
 from tournant.serving.openapi import OpenApi
+from tournant.serving.tracing import Tracing
 
 __all__ = ["BODY_LIMIT_BYTES", "App"]
 
@@ -29,6 +32,7 @@ PREDICT = "/predict/"
 OPEN = ("/health", "/health/live", "/health/ready")  # asked by whoever watches the process, without a token
 RETRY_AFTER = (b"retry-after", b"1")
 Send = Callable[[Message], Awaitable[None]]
+_new_ids = identifiers(8)
 
 
 class Life(Protocol):
@@ -83,7 +87,13 @@ class App:
     """Finds the protocol a request speaks, and knows what they have in common: tokens, ids, limits, metrics, errors."""
 
     def __init__(
-        self, gateway: Gateway, life: Life | None = None, *, token: str = "", access: AccessLog | None = None
+        self,
+        gateway: Gateway,
+        life: Life | None = None,
+        *,
+        token: str = "",
+        access: AccessLog | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """Serve `gateway`, to whoever sends `token` if there is one; `life` starts and stops what works beside it."""
         self._gateway = gateway
@@ -92,6 +102,8 @@ class App:
         self._proof = f"Bearer {token}".encode() if token else b""
         self._named: Face = Named(gateway)
         self._faces: tuple[Face, ...] = (OpenInference(gateway), Invocations(gateway), OpenApi(gateway))
+        self._deadlines = Deadlines()
+        self._tracing = tracing
         self._access = access or AccessLog(None, 0)
         self._log = structlog.get_logger("tournant.gateway")
 
@@ -109,21 +121,31 @@ class App:
         face = self._named
         if not path.startswith(PREDICT):
             face = next((one for one in self._faces if one.takes(path)), face)
-        error = ""
-        try:
-            if self._proof and not path.endswith(OPEN):
-                _demand(headers, self._proof)
-            reply = await face.answer(Call(scope["method"], path, headers, lambda: read_body(headers, receive)))
-        except TournantError as exc:
-            error, reply = exc.code, _refusal(face, exc)
-        except Exception as exc:
-            self._log.exception("request failed", path=path)
-            fault = TournantError(f"the gateway has a fault ({type(exc).__name__}); see its log")
-            error, reply = fault.code, _refusal(face, fault)
+        if self._tracing:
+            with self._tracing.request(face.protocol, scope["method"], path, headers) as span:
+                reply, error = await self._reply(face, scope, receive)
+                span.end(reply.status, face.deployment(path), error)
+        else:
+            reply, error = await self._reply(face, scope, receive)
         seconds = time.perf_counter() - started
         identity = _identity(headers)
         await _respond(send, receive, reply, identity)
         self._note(face, scope, reply.status, seconds, identity, error)
+
+    async def _reply(self, face: Face, scope: Message, receive: Receive) -> tuple[Reply, str]:
+        """Give the answer to a request, and the code of its error if it is one."""
+        path, headers = scope["path"], scope["headers"]
+        try:
+            if self._proof and not path.endswith(OPEN):
+                _demand(headers, self._proof)
+            call = Call(scope["method"], path, headers, lambda: read_body(headers, receive, self._deadlines))
+            return await face.answer(call), ""
+        except TournantError as exc:
+            return _refusal(face, exc), exc.code
+        except Exception as exc:
+            self._log.exception("request failed", path=path)
+            fault = TournantError(f"the gateway has a fault ({type(exc).__name__}); see its log")
+            return _refusal(face, fault), fault.code
 
     def _note(self, face: Face, scope: Message, status: int, seconds: float, identity: bytes, error: str) -> None:
         path = scope["path"]
@@ -134,7 +156,7 @@ class App:
             if error:
                 self._metrics.failed(known, face.protocol, error)
         if self._access.on:
-            trace = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+            trace = header(scope["headers"], b"traceparent")
             told = (scope["method"], path, status, seconds, identity.decode(), trace_id(trace), error)
             self._access.note(*told)
 
@@ -158,10 +180,7 @@ class App:
 
 def _identity(headers: Any) -> bytes:
     """Give the request's id: its client's, or a new one."""
-    for name, value in headers:
-        if name == b"x-request-id":
-            return request_id(value) or os.urandom(8).hex().encode()
-    return os.urandom(8).hex().encode()
+    return request_id(header(headers, b"x-request-id")) or next(_new_ids).encode()
 
 
 def _refusal(face: Face, error: TournantError) -> Reply:
@@ -204,8 +223,7 @@ async def _discard(receive: Receive) -> None:
 
 
 def _demand(headers: Any, proof: bytes) -> None:
-    given = next((value for name, value in headers if name == b"authorization"), b"")
-    if not hmac.compare_digest(given, proof):
+    if not hmac.compare_digest(header(headers, b"authorization"), proof):
         raise Denied(
             "a token is needed: send it as 'Authorization: Bearer …'; it is in the file token of the home folder"
         )

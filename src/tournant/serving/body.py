@@ -1,13 +1,13 @@
 """A request's body: read whole, within a size and a time, and unpacked."""
 
-import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from tournant.errors import Invalid
-from tournant.serving.endpoint import Headers
+from tournant.serving.deadlines import Deadlines
 from tournant.serving.failures import Malformed, SlowClient, TooLarge
+from tournant.serving.headers import Headers
 
 __all__ = ["BODY_LIMIT_BYTES", "Message", "Receive", "read_body"]
 
@@ -17,7 +17,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
 
-async def read_body(headers: Headers, receive: Receive) -> bytes:
+async def read_body(headers: Headers, receive: Receive, deadlines: Deadlines) -> bytes:
     """Give the whole body; TooLarge, SlowClient or Malformed says why there is none."""
     encoding = b""
     for name, value in headers:
@@ -26,7 +26,7 @@ async def read_body(headers: Headers, receive: Receive) -> bytes:
         if name == b"content-encoding":
             encoding = value
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        with deadlines.within(BODY_SECONDS):
             body = await _whole(receive)
     except TimeoutError as exc:
         raise SlowClient(f"the body did not arrive within {BODY_SECONDS:.0f} s: send it in one go") from exc

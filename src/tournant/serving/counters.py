@@ -3,8 +3,9 @@
 from bisect import bisect_left
 from typing import NamedTuple
 
+from tournant.domain.latency import LATENCY_BOUNDS_MS
 from tournant.domain.rollout import SCORE_BINS
-from tournant.messages.gateway import LATENCY_BOUNDS_MS, Delta
+from tournant.messages.gateway import Delta
 
 __all__ = ["Cell", "Counters", "Stream"]
 

@@ -10,15 +10,15 @@ from tournant.domain.deployment import WEIGHT_TOTAL
 from tournant.errors import Overloaded
 from tournant.messages.routing import DeploymentRoute
 from tournant.serving.counters import Stream
+from tournant.serving.headers import Headers, header
 from tournant.serving.held import Held
+from tournant.serving.log_filter import LogFilter
 from tournant.serving.schema import Row, RowSchema, Values
 from tournant.serving.split import Place, split_place
-from tournant.serving.spool import SpoolHeader, header_of
 
-__all__ = ["Arm", "Endpoint", "Headers", "Part", "Recent"]
+__all__ = ["Arm", "Endpoint", "Part", "Recent"]
 
 Recent = deque[tuple[RowSchema, Row]]  # real requests, for probing candidates
-Headers = Sequence[tuple[bytes, bytes]]  # names in lower case, as ASGI has them
 HEADER = "header:"
 SMALLEST_DEADLINE_SHARE = 0.25  # of the SLO: a canary always gets at least that long
 WAIT_SHARE = 0.5  # of the SLO
@@ -63,7 +63,7 @@ class Endpoint:
         self.name = route.name
         self.slo_ms = route.slo_p99_ms
         self.recent = recent
-        self.header: SpoolHeader = header_of(route.name, self.schema)
+        self.log = LogFilter(route.name, route.log, self.schema, route.entity)
         self.stable = Arm(stable, "stable", route, self.schema)
         self.canary = Arm(canary, "canary", route, self.schema) if canary and canary is not stable else None
         self.shadows = tuple(Arm(shadow, "shadow", route, self.schema) for shadow in shadows)
@@ -82,7 +82,7 @@ class Endpoint:
     def entities(self, rows: Sequence[Row], headers: Headers) -> list[str | None]:
         """Give for each row of a request the value that keeps it to one side of the split, or None."""
         if self._header:
-            given = next((value for name, value in headers if name == self._header), None)
+            given = header(headers, self._header)
             return [given.decode("latin-1") if given else None] * len(rows)
         values = (getattr(row, self._entity) if self._entity else None for row in rows)
         return [None if value is None else str(value) for value in values]

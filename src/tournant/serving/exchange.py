@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from tournant.errors import TournantError
-from tournant.serving.endpoint import Headers
 from tournant.serving.failures import NotAllowed
+from tournant.serving.headers import Headers
 
-__all__ = ["JSON", "Call", "Face", "Reply", "allow", "header_of_call"]
+__all__ = ["JSON", "Call", "Face", "Reply", "allow"]
 
 JSON = (b"content-type", b"application/json")
 
@@ -55,8 +55,3 @@ def allow(call: Call, method: str) -> None:
     """Raise NotAllowed unless the call's method is `method` (HEAD goes as GET)."""
     if call.method != method and (call.method, method) != ("HEAD", "GET"):
         raise NotAllowed(f"{call.method} {call.path} is not possible: use {method}")
-
-
-def header_of_call(call: Call, name: bytes) -> str:
-    """Give a header's value, or nothing."""
-    return next((value.decode("latin-1") for given, value in call.headers if given == name), "")

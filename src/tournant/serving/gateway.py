@@ -13,8 +13,9 @@ from tournant.messages.gateway import Delta
 from tournant.messages.routing import RoutingTable
 from tournant.serving.answering import Answered, Answerer
 from tournant.serving.counters import Counters
-from tournant.serving.endpoint import Arm, Endpoint, Headers
+from tournant.serving.endpoint import Arm, Endpoint
 from tournant.serving.fleet import Fleet
+from tournant.serving.headers import Headers
 from tournant.serving.load import LoopLoad
 from tournant.serving.loading import Loader
 from tournant.serving.metrics import Metrics, Sample

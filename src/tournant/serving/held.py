@@ -13,6 +13,7 @@ from tournant.serving.outputs import Score, check_scores
 from tournant.serving.predictor import Predictor
 from tournant.serving.schema import Values
 from tournant.serving.split import Breaker
+from tournant.serving.tracing import model_span
 
 __all__ = ["Held", "Outcome"]
 
@@ -48,7 +49,8 @@ class Held:
         started = time.perf_counter()
         self.in_flight += 1
         try:
-            scores = check_scores(await self._predict(rows, timeout_seconds), len(rows), self.output)
+            with model_span(self.id, len(rows)):
+                scores = check_scores(await self._predict(rows, timeout_seconds), len(rows), self.output)
             error = None
         except ModelFailed as exc:
             scores, error = None, exc

@@ -11,9 +11,10 @@ import msgspec
 from tournant.domain.registry import Column, ColumnType
 from tournant.errors import Invalid, NotFound, TournantError
 from tournant.serving.endpoint import Endpoint
-from tournant.serving.exchange import Call, Reply, allow, header_of_call
+from tournant.serving.exchange import Call, Reply, allow
 from tournant.serving.failures import Malformed, error_body, status_of
 from tournant.serving.gateway import Gateway
+from tournant.serving.headers import header
 from tournant.serving.schema import Request, RowSchema
 
 __all__ = ["Invocations"]
@@ -54,7 +55,7 @@ class Invocations:
         """Answer a call."""
         allow(call, "POST")
         endpoint = self._endpoint(call.path)
-        kind = header_of_call(call, b"content-type").partition(";")[0].strip().lower()
+        kind = header(call.headers, b"content-type").decode("latin-1").partition(";")[0].strip().lower()
         read = _reader(kind)
         answered = await self._gateway.answer(endpoint, read(await call.read(), endpoint.schema), call.headers)
         told = {

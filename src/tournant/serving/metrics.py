@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tournant.messages.gateway import LATENCY_BOUNDS_MS
+from tournant.domain.latency import LATENCY_BOUNDS_MS
 
 __all__ = ["BATCH_BOUNDS", "CONTENT_TYPE", "Histogram", "Metrics", "Sample", "render"]
 

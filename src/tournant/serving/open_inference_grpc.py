@@ -3,6 +3,7 @@
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import grpc
@@ -12,9 +13,9 @@ import structlog
 from tournant.config import VERSION
 from tournant.errors import Denied, Invalid, NotFound, Overloaded, TournantError, Unavailable
 from tournant.serving.body import BODY_LIMIT_BYTES
-from tournant.serving.endpoint import Headers
 from tournant.serving.failures import DeadlinePassed, WorkerLost, status_of
 from tournant.serving.gateway import Gateway
+from tournant.serving.headers import Headers, header
 from tournant.serving.open_inference import (
     PLATFORM,
     TensorSpec,
@@ -29,6 +30,7 @@ from tournant.serving.open_inference import (
 )
 from tournant.serving.open_inference_messages import SERVICE, Messages
 from tournant.serving.tensors import Tensor, decode_raw, encode_raw, size_of
+from tournant.serving.tracing import Tracing
 
 __all__ = ["GrpcServer"]
 
@@ -58,12 +60,21 @@ _CONTENTS = {
 class GrpcServer:
     """One server on one port; starts and stops with the gateway's event loop."""
 
-    def __init__(self, gateway: Gateway, address: str, *, token: str = "", share_port: bool = False) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        address: str,
+        *,
+        token: str = "",
+        share_port: bool = False,
+        tracing: Tracing | None = None,
+    ) -> None:
         """Serve `gateway` at `address` (`host:port`), to whoever sends `token` if there is one."""
         self._gateway = gateway
         self._address = address
         self._proof = f"Bearer {token}" if token else ""
         self._share_port = share_port
+        self._tracing = tracing
         self._messages = Messages()
         self._server: Any = None
         self._log = structlog.get_logger("tournant.gateway")
@@ -101,35 +112,39 @@ class GrpcServer:
         async def answer(body: bytes, context: Any) -> bytes:
             started = time.perf_counter()
             deployment, error = "", None
-            try:
-                headers = _headers(context.invocation_metadata())
-                if self._proof and name not in _OPEN:
-                    self._demand(headers)
-                request = _parsed(kind, body)
-                deployment = request.model_name if name == "ModelInfer" else ""
-                told: bytes = (await call(request, headers)).SerializeToString()
-            except TournantError as exc:
-                error = exc
-            except Exception as exc:
-                self._log.exception("request failed", method=name)
-                error = TournantError(f"the gateway has a fault ({type(exc).__name__}); see its log")
+            headers = _headers(context.invocation_metadata())
+            spanned = self._tracing.request(PROTOCOL, name, SERVICE, headers) if self._tracing else nullcontext()
+            with spanned as span:
+                try:
+                    if self._proof and name not in _OPEN:
+                        self._demand(headers)
+                    request = _parsed(kind, body)
+                    deployment = request.model_name if name == "ModelInfer" else ""
+                    told: bytes = (await call(request, headers)).SerializeToString()
+                except TournantError as exc:
+                    error = exc
+                except Exception as exc:
+                    self._log.exception("request failed", method=name)
+                    error = TournantError(f"the gateway has a fault ({type(exc).__name__}); see its log")
+                status = status_of(error) if error else 200
+                if span:
+                    span.end(status, deployment, error.code if error else "")
             if name == "ModelInfer":
-                self._note(deployment, error, time.perf_counter() - started)
+                self._note(deployment, error, status, time.perf_counter() - started)
             if error:
                 await context.abort(_code(error), error.message)
             return told
 
         return answer
 
-    def _note(self, deployment: str, error: TournantError | None, seconds: float) -> None:
+    def _note(self, deployment: str, error: TournantError | None, status: int, seconds: float) -> None:
         known = deployment if deployment in self._gateway.fleet.endpoints else ""
-        self._gateway.metrics.answered(known, PROTOCOL, status_of(error) if error else 200, seconds)
+        self._gateway.metrics.answered(known, PROTOCOL, status, seconds)
         if error:
             self._gateway.metrics.failed(known, PROTOCOL, error.code)
 
     def _demand(self, headers: Headers) -> None:
-        given = next((value for name, value in headers if name == b"authorization"), b"")
-        if not hmac.compare_digest(given, self._proof.encode()):
+        if not hmac.compare_digest(header(headers, b"authorization"), self._proof.encode()):
             raise Denied("a token is needed: send it as metadata 'authorization: Bearer …'")
 
     async def _server_live(self, _request: Any, _headers: Headers) -> Any:

@@ -10,9 +10,10 @@ import msgspec
 from tournant.config import VERSION
 from tournant.errors import Invalid, NotFound, TournantError
 from tournant.serving.endpoint import Endpoint
-from tournant.serving.exchange import Call, Reply, allow, header_of_call
+from tournant.serving.exchange import Call, Reply, allow
 from tournant.serving.failures import Malformed, status_of
 from tournant.serving.gateway import Gateway
+from tournant.serving.headers import header
 from tournant.serving.open_inference import (
     EXTENSIONS,
     PLATFORM,
@@ -124,7 +125,7 @@ class OpenInference:
     async def _infer(self, call: Call, endpoint: Endpoint, version: str) -> Reply:
         only = arm_of(endpoint, version)
         body = await call.read()
-        head, tail = _split(body, header_of_call(call, HEADER_LENGTH))
+        head, tail = _split(body, header(call.headers, HEADER_LENGTH).decode("latin-1"))
         asked = self._read(head)
         extras = {"key": asked.parameters.key, "event_time": asked.parameters.event_time}
         request = read_tensors(endpoint.schema, _tensors(asked, tail), extras)

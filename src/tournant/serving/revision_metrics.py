@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tournant.messages.gateway import LATENCY_BOUNDS_MS
+from tournant.domain.latency import LATENCY_BOUNDS_MS
 from tournant.serving.counters import Cell
 from tournant.serving.endpoint import Endpoint
 from tournant.serving.metrics import Sample, histogram_samples

@@ -135,12 +135,15 @@ class Shadows:
             cell.scored(score)
             cell.paired(score - item.answered)
         told = item.arm.told
+        log = item.endpoint.log
+        if not log.keeps(item.prediction_id):
+            return
         self._spool.append(
-            item.endpoint.header,
+            log.header,
             Record(
                 item.prediction_id,
                 item.key,
-                item.entity,
+                log.entity(item.entity),
                 item.event_time,
                 told.revision,
                 told.role,

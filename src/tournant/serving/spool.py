@@ -7,6 +7,7 @@ least every `FLUSH_SECONDS`: a SIGKILL loses no more than that.
 
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,12 @@ class Segmented(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
-def header_of(deployment: str, schema: RowSchema) -> SpoolHeader:
-    """Give the header for a deployment's rows."""
-    return SpoolHeader(deployment, tuple((name, _SQL_TYPES[c.type]) for name, c in schema.columns.items()))
+def header_of(
+    deployment: str, schema: RowSchema, *, drop: Collection[str] = (), hashed: Collection[str] = ()
+) -> SpoolHeader:
+    """Give the header for a deployment's rows, without the columns in `drop` and with digests of those in `hashed`."""
+    types = {name: "VARCHAR" if name in hashed else _SQL_TYPES[column.type] for name, column in schema.columns.items()}
+    return SpoolHeader(deployment, tuple((name, kind) for name, kind in types.items() if name not in drop))
 
 
 class _File:

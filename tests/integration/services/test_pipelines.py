@@ -359,7 +359,7 @@ settings = Settings.load(home=sys.argv[1])
 ctx = Context(settings=settings, transactions=SqlTransactions(create_engine(settings.database_url)),
               blobs=LocalBlobStore(settings.home / "blobs"), predictions=None, keys=None,
               executor=LocalExecutor(settings.home / "jobs", settings), environments=UvEnvironments(settings), converter=None,
-              notifiers=(), metrics=None, clock=BusinessClock(None))
+              notifiers=(), metrics=None, open_remote=None, clock=BusinessClock(None))
 run_project(ctx, Path(sys.argv[2]), register=False)
 """
 

@@ -33,7 +33,7 @@ from tournant.services.workspaces import (
 NAME_NO_CONTENT = {
     *("Event", "Lease", "ClockState", "RoutesVersion", "GatewayState", "NotificationCursor", "Remote"),
     *("Experiment", "RunModel", "DatasetInput", "ModelMetric", "StepMachine", "Dataset", "DatasetTag"),
-    *("RegisteredModel", "ModelAlias", "Rollout", "RolloutDecision", "Observation", "Traffic", "Label"),
+    *("RegisteredModel", "ModelAlias", "Rollout", "RolloutDecision", "Observation", "Traffic", "Label", "LogKey"),
     *("WindowProfile", "Monitor", "Alert"),
 }
 
@@ -42,6 +42,7 @@ NAME_NO_CONTENT = {
 def data(context: Context) -> DataContext:
     """Give the part of the house that datasets need, with remotes as folders."""
     from tournant.adapters.blobs.remote import ObjectStoreRemote
+    from tournant.adapters.blobs.urls import ObjectUrls
 
     def open_remote(remote: Remote) -> RemoteStore:
         return ObjectStoreRemote(context.blobs, remote, {})  # type: ignore[arg-type]
@@ -55,6 +56,7 @@ def data(context: Context) -> DataContext:
         keeper=LocalKeeper(context.blobs),  # type: ignore[arg-type]
         open_remote=open_remote,
         tables=DuckDbTables(),
+        open_urls=lambda: ObjectUrls({}),
     )
 
 

@@ -22,7 +22,7 @@ import pytest
 import uvicorn
 from onnx import TensorProto, helper
 
-from tournant.bootstrap.gateway import GatewayProcess
+from tournant.bootstrap.gateway import GatewayProcess, server_config
 from tournant.config import Settings
 from tournant.domain.control import RevisionStatus
 from tournant.domain.data import Tree, TreeFile
@@ -292,9 +292,8 @@ class RunningGateway:
     def start(self) -> "RunningGateway":
         settings = Settings(home=self.home, environ=dict(os.environ), **self.settings)
         self.process = GatewayProcess(settings, self.control_url, "http://127.0.0.1:1", self.environments)
-        config = uvicorn.Config(
-            self.process.app, host="127.0.0.1", port=0, log_level="critical", lifespan="on", ws="none"
-        )
+        config = server_config(self.process.app)
+        config.host, config.port = "127.0.0.1", 0
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()

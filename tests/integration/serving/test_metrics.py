@@ -1,13 +1,11 @@
 """Metrics, request ids, the access log, overload: what a gateway tells about itself, and how it says no."""
 
 import json
-import socket
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
-from tournant.serving import body as body_module
 from tournant.serving.metrics import Metrics, Sample, render
 
 SLOW = """
@@ -125,20 +123,3 @@ def test_overload_is_refused_at_once_and_the_accepted_stay_in_time(control, gate
     assert exposed(gateway)['tournant_errors_total{deployment="flights",protocol="predict",kind="overloaded"}'] == len(
         refused
     )
-
-
-def test_a_body_that_does_not_come_is_not_waited_for(control, gateway, converted, deployment, monkeypatch):
-    """The client is told so, and others are served meanwhile."""
-    monkeypatch.setattr(body_module, "BODY_SECONDS", 0.3)
-    control.route(deployment(converted(1)))
-    control.wait_applied()
-    with socket.create_connection(("127.0.0.1", gateway.port)) as slow:
-        slow.sendall(b"POST /predict/flights HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-        assert ask(gateway)[0] == 200
-        slow.settimeout(10)
-        answer = b""
-        while b"slow_client" not in answer:
-            part = slow.recv(4096)
-            assert part
-            answer += part
-    assert answer.startswith(b"HTTP/1.1 408")

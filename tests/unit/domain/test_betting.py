@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from tournant.domain.betting import Trials, difference_bounds, log_wealth
 from tournant.domain.clusters import cluster_bounds
-from tournant.domain.request_gates import StepCounts, distribution_gate
-from tournant.domain.rollout import Observation, RolloutStrategy, Verdict
+from tournant.domain.latency import LATENCY_BOUNDS_MS, latency_bucket
+from tournant.domain.request_gates import StepCounts, distribution_gate, slowdown_gate
+from tournant.domain.rollout import Observation, Phase, Rollout, RolloutStrategy, Verdict
 from tournant.domain.rollout_gates import Judge
+from tournant.domain.verdicts import Evidence, judge_step
 
 ALPHA = 0.1
 SHARES = st.sampled_from([0.0, 0.05, 0.5, 0.9])
@@ -173,3 +175,66 @@ def test_distributions_of_scores_are_told_apart_only_when_far():
                 share=share, stable=seen("d/1", "stable", stable), candidate=seen("d/2", "canary", scores)
             )
             assert distribution_gate(Judge(RolloutStrategy()), [step]).verdict is verdict
+
+
+def _timed(revision, role, latencies):
+    """Count latencies as gateways do."""
+    counts = np.bincount(np.searchsorted(LATENCY_BOUNDS_MS, latencies), minlength=len(LATENCY_BOUNDS_MS) + 1)
+    histogram = {latency_bucket(index): int(count) for index, count in enumerate(counts) if count}
+    return Observation(rollout="r", epoch=2, revision=revision, role=role, requests=len(latencies), histogram=histogram)
+
+
+def test_a_candidate_much_slower_than_stable_is_stopped_though_it_keeps_the_slo():
+    """As fast, or a little slower, passes; where its median is stable's p95, it fails, and the worst time is named."""
+    dice = np.random.default_rng(18)
+    judge = Judge(RolloutStrategy(max_slower_share=0.2))
+    stable = dice.lognormal(1.0, 0.5, 2_000)  # median 2.7 ms, p95 6.2 ms
+    for factor, verdict in ((1.0, Verdict.SUCCESSFUL), (1.1, Verdict.SUCCESSFUL), (2.3, Verdict.FAILED)):
+        candidate = factor * dice.lognormal(1.0, 0.5, 2_000)
+        step = StepCounts(
+            share=0.5, stable=_timed("d/1", "stable", stable), candidate=_timed("d/2", "canary", candidate)
+        )
+        gate = slowdown_gate(judge, [step])
+        assert gate.verdict is verdict, gate.reason
+    assert "candidate share slower than 5 ms is above stable by at least" in gate.reason
+
+
+def test_as_fast_as_stable_is_hardly_ever_stopped():
+    """Looked at after every 50 requests, over all times at once: no more than alpha says."""
+    dice = np.random.default_rng(19)
+    judge = Judge(RolloutStrategy(max_slower_share=0.0))
+    stopped = 0
+    for _ in range(40):
+        own, theirs = dice.lognormal(1.0, 0.5, 500), dice.lognormal(1.0, 0.5, 500)
+        looks = (
+            StepCounts(
+                share=0.5, stable=_timed("d/1", "stable", theirs[:n]), candidate=_timed("d/2", "canary", own[:n])
+            )
+            for n in range(50, 501, 50)
+        )
+        stopped += any(slowdown_gate(judge, [look]).verdict is Verdict.FAILED for look in looks)
+    assert stopped <= 2
+
+
+def test_only_those_who_ask_are_judged_by_stables_speed():
+    """By default a candidate may be as slow as the SLO allows."""
+    step = StepCounts(
+        share=0.5,
+        stable=_timed("d/1", "stable", np.full(500, 2.0)),
+        candidate=_timed("d/2", "canary", np.full(500, 40.0)),
+    )
+    for limit, verdict in ((None, Verdict.SUCCESSFUL), (0.2, Verdict.FAILED)):
+        strategy = RolloutStrategy(max_slower_share=limit, shadow=False, canary_percents=(50.0,))
+        rollout = Rollout(
+            id="r",
+            deployment="d",
+            revision="d/2",
+            stable="d/1",
+            strategy=strategy,
+            started_at=0.0,
+            step_started_at=0.0,
+            phase=Phase.CANARY,
+            step=1,
+        )
+        evidence = Evidence(slo_p99_ms=100.0, stable=step.stable, candidate=step.candidate)
+        assert judge_step(rollout, evidence).verdict is verdict

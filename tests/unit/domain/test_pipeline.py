@@ -2,10 +2,13 @@
 
 import dataclasses
 import itertools
+import random
+import re
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tournant.domain.dag import draw_svg
 from tournant.domain.pipeline import Step, cache_key, find_cycle, in_order, overlaps, producers, upstream
 
 names = st.text("abcxyz_/. =\n\"'1", min_size=1, max_size=6)
@@ -107,3 +110,30 @@ def test_overlap_is_mutual(a: str, b: str) -> None:
     """Being the same or inside each other does not depend on who is named first."""
     assert overlaps(a, b) == overlaps(b, a)
     assert overlaps(a, f"{a}/{b}")
+
+
+def test_no_arrow_of_the_picture_goes_through_a_box() -> None:
+    """Arrows bend between rows only, and pass a row beside its boxes."""
+    dice = random.Random(4)
+    for _ in range(20):
+        steps = []
+        for number in range(dice.randint(1, 25)):
+            deps = dice.sample(range(number), min(number, dice.choice([0, 1, 1, 2, 4])))
+            steps.append(Step(name=f"s{number}", run="", deps=tuple(f"o{dep}" for dep in deps), outs=(f"o{number}",)))
+        picture = draw_svg(steps, {})
+        number = r'"([\d.]+)"'
+        boxes = [
+            tuple(map(float, found))
+            for found in re.findall(rf"<rect x={number} y={number} width={number} height={number}", picture)
+        ]
+        assert len(boxes) == len(steps)
+        tops = {y for _, y, _, _ in boxes}
+        paths = re.findall(r'<path d="(M[^"]+)" fill="none"', picture)
+        assert len(paths) == sum(len(step.deps) for step in steps)
+        for path in paths:
+            for x, top, bottom in re.findall(r"([\d.]+) ([\d.]+) V([\d.]+)", path):
+                assert float(top) in tops
+                assert not any(
+                    left - 1 < float(x) < left + width + 1 and y < float(bottom) and float(top) < y + height
+                    for left, y, width, height in boxes
+                )

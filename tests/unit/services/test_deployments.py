@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tournant.domain.deployment import DeploymentConfig, RevisionState
+from tournant.domain.deployment import DeploymentConfig, LogConfig, RevisionState
 from tournant.domain.environment import Environment
 from tournant.domain.registry import Conversion, ConversionStatus
 from tournant.domain.rollout import Phase
@@ -179,3 +179,28 @@ def test_a_plan_says_what_deploying_would_do_and_does_nothing(world, quick_confi
     assert (world.events(), world.route()) == before
     assert plan_deploy(world.ctx, "d", "m@2").revision.id == deploy(world.ctx, "d", "m@2").id == "d/2"
     assert plan_deploy(world.ctx, "d", world.register(3)).supersedes == "d/2"
+
+
+def test_a_hidden_column_must_be_one(world):
+    """A typing error would let into the log what must not be seen there."""
+    config = DeploymentConfig(log=LogConfig(drop=("y",)))
+    with pytest.raises(Invalid, match="no such input column"):
+        deploy(world.ctx, "d", world.register(1), config=config)
+    assert routing_table(world.ctx).deployments == ()
+
+
+def test_the_key_of_digests_stays(world, quick_config):
+    """Made when it is needed first, sent to gateways, kept when settings change, of no other deployment."""
+    hidden = replace(quick_config, log=LogConfig(hash=("x",)))
+    deploy(world.ctx, "plain", world.register(1), config=quick_config)
+    deploy(world.ctx, "d", "m@1", config=hidden)
+    deploy(world.ctx, "e", "m@1", config=hidden)
+    keys = {route.name: route.log.key for route in routing_table(world.ctx).deployments}
+    assert keys["plain"] == ""
+    assert len(keys["d"]) == 32
+    assert keys["d"] != keys["e"]
+    update_deployment(world.ctx, "d", config=replace(hidden, slo_p99_ms=50.0))
+    update_deployment(world.ctx, "plain", config=hidden)
+    after = {route.name: route.log.key for route in routing_table(world.ctx).deployments}
+    assert after["d"] == keys["d"]
+    assert after["plain"]

@@ -5,10 +5,11 @@ import time
 import pytest
 
 from tournant.domain.control import GatewayState, RevisionStatus
+from tournant.domain.latency import LATENCY_BOUNDS_MS
 from tournant.domain.predictions import Segment, Traffic
 from tournant.domain.rollout import Observation
 from tournant.errors import Invalid
-from tournant.messages.gateway import LATENCY_BOUNDS_MS, Delta, GatewayReport, SegmentUpload
+from tournant.messages.gateway import Delta, GatewayReport, SegmentUpload
 from tournant.services.gateways import apply_report, live_gateways, register_segment
 
 

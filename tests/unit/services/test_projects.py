@@ -200,6 +200,22 @@ def test_python_versions_need_no_quotes(folder: Path) -> None:
             "tournant.yaml:3: deployments.d.retraining: a sliding window needs 'window_length'",
         ),
         (
+            "project: p\ndata: {d: data}\ndeployments: {d: {retraining: {}, log: {hash: [user]}}}\n",
+            "tournant.yaml:3: deployments.d.log: retraining learns from the log, which would lack user: hide none, or do not retrain",
+        ),
+        (
+            "project: p\ndeployments: {d: {rollout: {slices: [user]}, log: {drop: [user]}}}\n",
+            "tournant.yaml:2: deployments.d.log: rollout.slices judges by 'user', which 'drop' leaves out: 'hash' keeps it apart",
+        ),
+        (
+            "project: p\ndeployments: {d: {log: {drop: [user], hash: [user]}}}\n",
+            "tournant.yaml:2: deployments.d.log: 'user' is in both 'drop' and 'hash'",
+        ),
+        (
+            "project: p\ndeployments: {d: {log: {sample: 0}}}\n",
+            "tournant.yaml:2: deployments.d.log.sample: expected a number above 0 and at most 1, found 0",
+        ),
+        (
             "project: a b\n",
             "tournant.yaml:1: project: expected a name of letters, digits, '_', '-' and '.', found 'a b'",
         ),

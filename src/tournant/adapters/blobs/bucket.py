@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import LocalStore, from_url
+from obstore.store import HTTPStore, LocalStore, from_url
 
 from tournant.adapters.blobs.files import copy_durably
 from tournant.errors import Denied, Invalid, Unavailable
@@ -26,6 +26,7 @@ class Listed(NamedTuple):
     name: str
     size: int
     modified: float
+    tag: str = ""
 
 
 class Bucket:
@@ -46,6 +47,17 @@ class Bucket:
         except FileNotFoundError:
             return None
 
+    def head(self, name: str) -> Listed | None:
+        """Describe an object, or None if there is none."""
+        if self._folder and (self._folder / name).is_dir():
+            return None
+        try:
+            with self._asking():
+                meta = obstore.head(self._store, name)
+        except FileNotFoundError:
+            return None
+        return Listed(name, meta["size"], meta["last_modified"].timestamp(), meta.get("e_tag") or "")
+
     def get_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read (offset, length) parts of an object; FileNotFoundError if there is none."""
         self.requests += len(ranges) - 1
@@ -62,6 +74,27 @@ class Bucket:
         with self._asking(), target.open("xb") as file:
             for block in obstore.get(self._store, name).stream(min_chunk_size=1024 * 1024):
                 file.write(block)
+
+    def resume(self, name: str, target: Path) -> None:
+        """Read the rest of an object into a file that may have its beginning; FileNotFoundError if there is no object."""
+        if self._folder:
+            target.unlink(missing_ok=True)
+            return self.download(name, target)
+        begun = target.stat().st_size if target.exists() else 0
+        if begun:
+            try:
+                return self._append(name, target, begun)
+            except Unavailable:  # it may only be that the server does not know of parts
+                pass
+        return self._append(name, target, 0)
+
+    def _append(self, name: str, target: Path, begin: int) -> None:
+        options: Any = {"range": {"offset": begin}} if begin else {}
+        with self._asking():
+            found = obstore.get(self._store, name, options=options)
+            with target.open("ab" if begin else "wb") as file:
+                for block in found.stream(min_chunk_size=1024 * 1024):
+                    file.write(block)
 
     def put(self, name: str, content: bytes) -> None:
         """Write an object."""
@@ -91,13 +124,15 @@ class Bucket:
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """Give the objects under a folder-like prefix, by their whole names."""
+        if self.url.startswith(("http://", "https://")):
+            return  # a web server lists nothing
         with self._asking():
             pages = list(obstore.list(self._store, prefix, chunk_size=1000))
         self.requests += max(0, len(pages) - 1)
         for page in pages:
             for meta in page:
                 if not meta["path"].rpartition("/")[2].startswith("."):
-                    yield Listed(meta["path"], meta["size"], meta["last_modified"].timestamp())
+                    yield Listed(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta.get("e_tag") or "")
 
     def delete(self, names: Sequence[str]) -> None:
         """Remove objects; those that are gone already are no error."""
@@ -144,10 +179,13 @@ def open_bucket(url: str, environ: Mapping[str, str], *, create: bool = True) ->
             return Bucket(str(folder), LocalStore(folder, mkdir=create), folder)
         except OSError as exc:
             raise Unavailable(f"the folder {folder} cannot be used: {exc.strerror or exc}") from exc
+    if scheme in ("http", "https"):
+        options: Any = {"allow_http": True}
+        return Bucket(url, HTTPStore.from_url(url, client_options=options, retry_config=_RETRY))
     if scheme not in _SCHEMES:
         raise Invalid(f"{url!r} is no address of a remote: a folder, s3://BUCKET/…, gs://BUCKET/… or az://CONTAINER/…")
     insecure = environ.get("AWS_ENDPOINT_URL", environ.get("AWS_ENDPOINT", "")).startswith("http://")
-    options: Any = {"allow_http": True} if insecure else {}
+    options = {"allow_http": True} if insecure else {}
     try:
         return Bucket(url, from_url(url, client_options=options, retry_config=_RETRY))
     except BaseError as exc:

@@ -7,7 +7,7 @@ from tournant.adapters.blobs.check import check
 from tournant.adapters.blobs.collect import collect
 from tournant.adapters.blobs.files import explained
 from tournant.adapters.blobs.local import LocalBlobStore, to_key
-from tournant.adapters.blobs.manifests import Entry
+from tournant.adapters.blobs.manifests import Entry, tree_key
 from tournant.adapters.blobs.trees import digest_tree
 from tournant.domain.data import Collection, StoreCheck, TreeChanges, Workspace
 from tournant.ports import Progress, RemoteStore
@@ -33,10 +33,11 @@ class LocalKeeper:
     def changes(self, workspace: Workspace) -> TreeChanges:
         """Compare a path with the dataset version it was; files that look unchanged are not read."""
         path = Path(workspace.path)
-        here = {entry.path: entry for entry in digest_tree(self._store.stats, path, "")} if path.exists() else {}
-        there = {entry.path: entry for entry in self._store.entries(workspace.digest)}
-        if here == there:
+        entries = digest_tree(self._store.stats, path, "") if path.exists() else []
+        if tree_key(entries) == to_key(workspace.digest):
             return TreeChanges()
+        here = {entry.path: entry for entry in entries}
+        there = {entry.path: entry for entry in self._store.entries(workspace.digest)}
         return TreeChanges(
             added=_sorted(here[path] for path in here.keys() - there.keys()),
             modified=_sorted(here[path] for path in here.keys() & there.keys() if here[path] != there[path]),

@@ -26,6 +26,7 @@ __all__ = [
     "leaf_entries",
     "read_root",
     "to_tree",
+    "tree_key",
     "walk_entries",
 ]
 
@@ -81,6 +82,11 @@ def encode_tree(entries: Sequence[Entry], keep: Callable[[list[tuple[bytes, byte
     key = blake3(body).digest()
     keep([(key, body)])
     return key, files, size
+
+
+def tree_key(entries: Sequence[Entry]) -> bytes:
+    """Give the digest that a tree of sorted entries would have."""
+    return encode_tree(entries, lambda _: None)[0]
 
 
 def _groups(items: Sequence[tuple[Any, ...]], level: int) -> Iterator[Sequence[tuple[Any, ...]]]:

@@ -7,6 +7,7 @@ same objects in the same order are the same pack; with a salt they are another.
 
 import os
 import struct
+import threading
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from itertools import accumulate
@@ -156,12 +157,23 @@ def read_entries(path: Path, *, name: str = "") -> list[Entry]:
         return parse_footer(file.read(trailer.footer_bytes), trailer, name=name)
 
 
+_threads = threading.local()
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """Give this thread's: making one costs more than a small object."""
+    found: zstandard.ZstdDecompressor | None = getattr(_threads, "decompressor", None)
+    if found is None:
+        found = _threads.decompressor = zstandard.ZstdDecompressor()
+    return found
+
+
 def decode(entry: Entry, stored: bytes | memoryview) -> bytes | memoryview:
     """Give an object from its stored bytes; Damaged unless it is what its key says."""
     data: bytes | memoryview = stored
     if entry.codec == Codec.ZSTD:
         try:
-            data = zstandard.ZstdDecompressor().decompress(stored, max_output_size=entry.size)
+            data = _decompressor().decompress(stored, max_output_size=entry.size)
         except zstandard.ZstdError:
             data = b""
     digest, body = (entry.key, data) if entry.kind == Kind.BLOB else (bytes(data[:32]), data[32:])

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import msgspec
@@ -13,10 +14,11 @@ from tournant.adapters.blobs.files import explained
 from tournant.adapters.blobs.local import LocalBlobStore, to_key
 from tournant.adapters.blobs.pack import Entry
 from tournant.adapters.blobs.push import PENDING, Sender, send_trees
-from tournant.adapters.blobs.remote_collect import collect_remote
+from tournant.adapters.blobs.remote_collect import STEPS, collect_remote
 from tournant.adapters.blobs.remote_objects import RemoteObjects
 from tournant.adapters.blobs.streaming import open_remote_content
 from tournant.domain.data import Collection, DatasetVersion, Remote, Transfer, Tree
+from tournant.domain.machine import SharedStep
 from tournant.errors import Conflict, Invalid
 from tournant.ports import Progress
 
@@ -71,12 +73,18 @@ class ObjectStoreRemote:
         )
 
     def _send(self, versions: Sequence[DatasetVersion], sender: Sender) -> None:
-        notice = f"{PENDING}/{os.urandom(16).hex()}"
         roots = list(dict.fromkeys(to_key(version.digest) for version in versions))
-        try:
-            send_trees(self._store.objects, self._there, roots, sender, notice=notice)
+        with self._sent(roots, sender):
             for version in versions:
                 self._file(version)
+
+    @contextmanager
+    def _sent(self, roots: Sequence[bytes], sender: Sender) -> Iterator[None]:
+        """Send trees; until the end of the context, in which they are filed, garbage collection there spares them."""
+        notice = f"{PENDING}/{os.urandom(16).hex()}"
+        try:
+            send_trees(self._store.objects, self._there, roots, sender, notice=notice)
+            yield
         finally:
             self.bucket.delete([notice])
 
@@ -102,6 +110,30 @@ class ObjectStoreRemote:
         with explained(f"cannot fetch into {self._store.objects.root}"):
             fetcher.fetch_tree(to_key(digest), under.strip("/"))
         return Transfer(objects=fetcher.objects, size_bytes=fetcher.size_bytes, requests=self.bucket.requests - before)
+
+    def find_step(self, key: str) -> SharedStep | None:
+        """Read what the step cache answers to a key; what cannot be read is no answer."""
+        data = self.bucket.get(f"{STEPS}/{key}.json")
+        if data is None:
+            return None
+        try:
+            found = msgspec.json.decode(data, type=SharedStep)
+        except msgspec.DecodeError:
+            return None
+        return found if found.entry.key == key else None
+
+    def push_steps(self, steps: Sequence[SharedStep]) -> Transfer:
+        """Send steps' outs, and file them under their keys: whoever made a step had no use of what was filed there."""
+        before = self.bucket.requests
+        sender = Sender(self._store.objects, self._there, None)
+        roots = {to_key(digest) for step in steps for digest in step.entry.outs.values()}
+        cannot = explained(f"cannot push to {self.bucket.url}")
+        with cannot, self._store.objects.lock.shared(), self._sent(list(roots), sender):
+            for step in steps:
+                self.bucket.put(f"{STEPS}/{step.entry.key}.json", msgspec.json.encode(step))
+        return Transfer(
+            objects=sender.sent_objects, size_bytes=sender.sent_bytes, requests=self.bucket.requests - before
+        )
 
     def tree(self, digest: str) -> Tree:
         """Read a tree manifest that is there, without its files."""

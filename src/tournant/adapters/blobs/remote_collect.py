@@ -1,7 +1,7 @@
 """Garbage collection at a remote that several projects push to at the same time.
 
 Packs to go are condemned first, by a marker beside them, and for ever: pushes count a condemned pack as absent. Only then the
-roots are read for the last time: the versions of every project and the notices of pushes that are going on. What they
+roots are read for the last time: the versions of every project, the steps shared lately and the notices of pushes that are going on. What they
 reach and only condemned packs have is sent again in new packs; then the condemned ones are removed. A collection that is killed
 leaves markers, and the next one goes on. See `push.py` for the other half.
 """
@@ -12,22 +12,27 @@ from pathlib import Path
 
 import msgspec
 
+from tournant.adapters.blobs.bucket import Listed
 from tournant.adapters.blobs.index import ObjectIndex, PackUse, Place
 from tournant.adapters.blobs.objects import Objects
 from tournant.adapters.blobs.push import PENDING, Notice, Sender
 from tournant.adapters.blobs.reach import Reach
 from tournant.adapters.blobs.remote_objects import CONDEMNED, RemoteObjects, pack_object
 from tournant.domain.data import Collection
+from tournant.domain.machine import SharedStep
 from tournant.errors import Unavailable
 
-__all__ = ["collect_remote"]
+__all__ = ["STEPS", "collect_remote"]
+
+STEPS = "steps"  # the shared step cache: one file a key
+STEP_SECONDS = 90 * 86_400.0  # a cache, not an archive: after that a step is made again, and filed again
 
 _WORTH = 0.5  # of a pack at most is alive when it is rewritten
 _NOTICE_SECONDS = 7 * 86_400.0  # a notice this old is of a push that was killed
 
 
 def collect_remote(objects: Objects, remote: RemoteObjects, versions: str, *, dry_run: bool) -> Collection:
-    """Remove what no version filed under `versions` and no push that is going on reaches."""
+    """Remove what no version filed under `versions`, no step shared lately and no push that is going on reaches."""
     remote.packs.with_condemned = True
     try:
         return _collect(objects, remote, versions, dry_run=dry_run)
@@ -44,6 +49,9 @@ def _collect(objects: Objects, remote: RemoteObjects, versions: str, *, dry_run:
     reach.mark(_roots(remote, versions))
     found = _count(remote.index, reach.live)
     victims = _victims(remote, reach.live)
+    if not dry_run:
+        living = {item.name for item in _living_steps(remote)}
+        remote.bucket.delete([item.name for item in remote.bucket.list(STEPS) if item.name not in living])
     if dry_run or not (victims or _condemned(remote)):
         return found
     for pack in victims:
@@ -70,12 +78,31 @@ def _roots(remote: RemoteObjects, versions: str) -> list[bytes]:
             data = remote.bucket.get(name)
             content = data.decode() if data else "{}"
         roots.append(msgspec.json.decode(content, type=_Rooted).digest)
+    for item in _living_steps(remote):
+        place = f"step {item.name} {item.modified}"
+        known = remote.index.recall(place)
+        if known is None:
+            data = remote.bucket.get(item.name)
+            known = " ".join(_outs(data)) if data else ""
+            remote.index.remember(place, known)
+        roots += known.split()
     for name, *_ in remote.bucket.list(PENDING):
         data = remote.bucket.get(name)
         notice = msgspec.json.decode(data, type=Notice) if data else None
         if notice and time.time() - notice.at < _NOTICE_SECONDS:
             roots += notice.roots
     return [bytes.fromhex(root) for root in roots if root]
+
+
+def _living_steps(remote: RemoteObjects) -> list[Listed]:
+    return [item for item in remote.bucket.list(STEPS) if time.time() - item.modified < STEP_SECONDS]
+
+
+def _outs(data: bytes) -> list[str]:
+    try:
+        return list(msgspec.json.decode(data, type=SharedStep).entry.outs.values())
+    except msgspec.DecodeError:
+        return []
 
 
 class _Rooted(msgspec.Struct):

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from tournant.domain.alerts import Alert, Monitor
 from tournant.domain.control import ClockState, Event, GatewayState, Lease, RoutesVersion
 from tournant.domain.data import Dataset, DatasetTag, DatasetVersion, Remote, StepCacheEntry
-from tournant.domain.deployment import Deployment, Revision
+from tournant.domain.deployment import Deployment, LogKey, Revision
 from tournant.domain.environment import Environment, LockedRequirements
 from tournant.domain.logged_models import Artifact, LoggedModel, ModelMetric
 from tournant.domain.machine import StepMachine
@@ -154,6 +154,7 @@ RECORDS: dict[type[Any], Mapping] = {
         Mapping(ModelSignature, "model_signature", "model_version"),
         Mapping(Verification, "verification", "id", "model_version,started_at"),
         Mapping(Deployment, "deployment", "name"),
+        Mapping(LogKey, "log_key", "deployment"),
         Mapping(Revision, "revision", "id", "deployment,number"),
         Mapping(Rollout, "rollout", "id", "deployment,started_at"),
         Mapping(RolloutDecision, "rollout_decision", "id", "rollout,number"),

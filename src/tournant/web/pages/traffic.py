@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tournant.domain.latency import LATENCY_BOUNDS_MS, latency_bucket
 from tournant.domain.predictions import Traffic
-from tournant.messages.gateway import LATENCY_BOUNDS_MS, latency_bucket
 from tournant.web.pages.ask import Ask
 
 __all__ = ["Served", "read_traffic", "served", "split_buckets"]
