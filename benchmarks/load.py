@@ -137,7 +137,7 @@ class _Connection(asyncio.Protocol):
         self._received, self.request = b"", b""
         self._owner.answered(self, int(data[9:12]), data[:end])
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio gives it
         self._owner.lost(self)
 
     def close(self) -> None:

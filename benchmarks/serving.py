@@ -1,192 +1,119 @@
-"""Serving: a converted model behind tournant's gateway against the same model in MLServer.
+"""Serving: one model behind tournant's gateway, behind five other servers, and behind nothing but uvicorn, JSON and onnxruntime.
 
-HistGradientBoosting, 200 trees, 30 numeric columns, single JSON rows, 16 connections; both sides alternately, three rounds each, one
-worker each, recording of predictions on at tournant. Requests a second and CPU milliseconds a request (server side, all processes).
+HistGradientBoosting, 200 trees, 30 numeric columns, single JSON rows; one worker each. Each server is started, measured at 1, 16 and
+64 connections and stopped, in rounds; CPU is of all its processes (of tournant of the gateway and its children; the whole, with the
+control plane, beside it), memory is proportional (Pss). On two cores the client takes one. `SOAK_MINUTES` sets the length of the
+soak at the end (30; a third of one with --quick).
 """
 
-import asyncio
-import json
 import os
 import shutil
-import signal
-import statistics
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import peers
-from benchmarks.load import Load, drive, request_bytes
-from benchmarks.processes import cpu_seconds
+from benchmarks.load import after, drive
+from benchmarks.serving_comparison import Measured, compare, measure
+from benchmarks.serving_endurance import check_slo, overload, soak, swap
+from benchmarks.serving_models import train
+from benchmarks.serving_ours import HELD_CANARY, HELD_SHADOW, SLO_MS, Ours, first_releases, make_ours
+from benchmarks.serving_peers import floor, start_peers
+from tournant.domain.rollout import Phase
 
 WORK = Path("build/bench-serving").resolve()
-COLUMNS, TREES, CONNECTIONS, ROUNDS = 30, 200, 16, 3
-CONTROL_PORT, GATEWAY_PORT, PEER_PORT = 15_000, 18_080, 18_081
-REACH = 10.0
-
-TRAIN = f"""
-import json, joblib, numpy as np, pandas as pd, sys
-from sklearn.ensemble import HistGradientBoostingClassifier
-rng = np.random.default_rng(0)
-names = [f"x{{i}}" for i in range({COLUMNS})]
-X = rng.normal(size=(20_000, {COLUMNS})).astype(np.float32)
-y = X[:, 0] + X[:, 1] * X[:, 2] + rng.normal(size=20_000) > 0
-model = HistGradientBoostingClassifier(max_iter={TREES}, early_stopping=False, random_state=0)
-frame = pd.DataFrame(X, columns=names)
-if sys.argv[1] == "frame":
-    model.fit(frame, y)
-else:
-    model.fit(X, y)
-joblib.dump(model, sys.argv[2] + "/model.pkl" if sys.argv[1] == "frame" else sys.argv[2] + "/model.joblib")
-json.dump(frame.head(64).astype(float).to_dict("records"), open(sys.argv[2] + "/input_example.json", "w"))
-"""
+Figure = dict[str, object]
 
 
-@dataclass(slots=True)
-class Side:
-    """One server under load."""
-
-    name: str
-    process: subprocess.Popen[bytes]
-    port: int
-    requests: list[bytes]
-    loads: list[Load]
-    cpu_ms: list[float]
-
-
-def run(*, quick: bool) -> dict[str, dict[str, object]]:
-    """Compare, and give the figures."""
-    count = {"ours": 2_000 if quick else 20_000, "peer": 300 if quick else 2_000}
-    python = peers.environment(
-        "mlserver", "mlserver==1.7.1", "mlserver-sklearn==1.7.1", "uvloop==0.21.0", "pandas", "joblib"
-    )
+def run(*, quick: bool) -> dict[str, Figure]:
+    """Compare, then try what tournant endures; give the figures."""
+    rounds, seconds = (1, 1.5) if quick else (3, 6.0)
+    minutes = float(os.environ.get("SOAK_MINUTES") or (0.35 if quick else 30))
     shutil.rmtree(WORK, ignore_errors=True)
-    ours = _start_ours(python, count["ours"])
-    peer = _start_peer(python, count["peer"])
+    models = train(WORK / "models")
+    ours = make_ours(models, WORK / "tournant")
+    ours.start_process()
     try:
-        for side in (ours, peer):  # warm both
-            asyncio.run(drive(side.port, side.requests[:200], connections=CONNECTIONS))
-        for _ in range(ROUNDS):
-            for side in (ours, peer):
-                _measure(side)
+        first_releases(ours)
+        converted = next((ours.home / "gateway").rglob("*.onnx"))
+        onnx = shutil.copyfile(converted, WORK / "model.onnx")
     finally:
-        for side in (ours, peer):
-            side.process.send_signal(signal.SIGTERM)
-            side.process.wait(15)
-    failed = {side.name: sum(load.failed for load in side.loads) for side in (ours, peer)}
-    if any(failed.values()):
-        raise SystemExit(f"failed requests: {failed}")
-    return _figures(ours, peer)
+        ours.stop()
+    bare = floor(models, WORK / "floor", Path(onnx))
+    sides = [ours, bare, *start_peers(models, WORK)]
+    found = compare(sides, models, rounds=rounds, seconds=seconds)
+    ours.start(models)
+    try:
+        more = _ours_alone(ours, found, seconds, quick=quick, minutes=minutes)
+    finally:
+        ours.stop()
+    return {**_figures(found), **more}
 
 
-def _figures(ours: Side, peer: Side) -> dict[str, dict[str, object]]:
-    speed = [statistics.median(load.per_second for load in side.loads) for side in (ours, peer)]
-    cpu = [statistics.median(side.cpu_ms) for side in (ours, peer)]
-    p99 = [statistics.median(load.quantile(0.99) for load in side.loads) for side in (ours, peer)]
+def _figures(found: dict[str, Measured]) -> dict[str, Figure]:
+    ours, bare = found["tournant"], found["floor"]
+    peers = [measured for name, measured in found.items() if name not in ("tournant", "floor")]
+    best = max(measured.per_second() for measured in peers)
+    quickest = min(min(measured.cold_seconds) for measured in peers)
+    smallest = min(min(measured.memory) for measured in peers)
     return {
-        "requests/s, converted model, c=16": _figure(speed[0], speed[1], speed[0] / speed[1]),
-        "CPU ms/request, converted model, c=16": _figure(cpu[0], cpu[1], cpu[1] / cpu[0]),
-        "p99 ms, converted model, c=16": _figure(p99[0], p99[1], p99[1] / p99[0], reach=1.0),
+        "requests/s, c=16, against the best peer": _at_least(ours.per_second(), best, ours.per_second() / best, 10.0),
+        "requests/s, c=16, share of the floor": _at_least(
+            ours.per_second(), bare.per_second(), ours.per_second() / bare.per_second(), 0.5
+        ),
+        "cold start to first prediction, s": _at_most(min(ours.cold_seconds), quickest, 1.5),
+        "memory of the gateway, MB": _at_most(min(ours.memory), smallest, 150.0),
     }
 
 
-def _figure(ours: float, peer: float, ratio: float, reach: float = REACH) -> dict[str, object]:
+def _ours_alone(
+    ours: Ours, found: dict[str, Measured], seconds: float, *, quick: bool, minutes: float
+) -> dict[str, Figure]:
+    peers = [measured for name, measured in found.items() if name not in ("tournant", "floor")]
+    best_cpu = min(measured.cpu() for measured in peers)
+    best_p99 = min(measured.quantile(0.99) for measured in peers)
+    canary, shadow, worker = Measured("tournant"), Measured("tournant"), Measured("tournant")
+
+    held = ours.release("bench", "challenger", HELD_CANARY)
+    ours.wait(held, Phase.CANARY)
+    for _ in range(1 if quick else 3):
+        measure(ours, canary, 16, seconds, words=", 10 % canary")
+    ours.abort(held, Phase.CANARY)
+    held = ours.release("bench", "challenger", HELD_SHADOW)
+    ours.wait(held, Phase.SHADOW)
+    for _ in range(1 if quick else 3):
+        measure(ours, shadow, 16, seconds, words=", shadow")
+    ours.abort(held, Phase.SHADOW)
+
+    ours.path = "/predict/plain"
+    for _ in range(1 if quick else 3):
+        measure(ours, worker, 16, seconds, words=", in a worker")
+    worker_requests = ours.requests
+    ours.path = "/predict/bench"
+
+    failed, over, _ = swap(ours, 6 if quick else 50)
+    capacity = drive(ours.port, ours.requests, connections=64, done=after(seconds)).per_second
+    flood = overload(ours.port, ours.requests, capacity, 3.0 if quick else 20.0, "the gateway")
+    worker_flood = overload(ours.port, worker_requests, worker.per_second(), 3.0 if quick else 20.0, "the worker")
+    check_slo(ours.port)
+    endured = soak(ours, capacity, worker.per_second(), 60 * minutes)
+    return {
+        "CPU ms/request, c=16, 10 % canary": _at_most(canary.cpu(), best_cpu, 0.20),
+        "p99 ms, c=16, shadow on": _at_most(shadow.quantile(0.99), best_p99, min(10.0, best_p99)),
+        "CPU ms/request through a worker, c=16": _at_most(worker.cpu(), best_cpu, best_cpu),
+        "failed requests in the swaps": _at_most(failed, None, 0),
+        "requests over 100 ms in the swaps": _at_most(over, None, 0),
+        "p99 ms of accepted at twice the capacity": _at_most(flood.p99_ms, None, SLO_MS),
+        "... through a worker": _at_most(worker_flood.p99_ms, None, SLO_MS),
+        "median ms until a refusal": _at_most(worker_flood.refusal_ms, None, SLO_MS),
+        "neither answered nor refused then": _at_most(flood.others + worker_flood.others, None, 0),
+        "refusals without Retry-After": _at_most(flood.without_retry_after + worker_flood.without_retry_after, None, 0),
+        "failed requests in the soak": _at_most(endured.failed, None, 0),
+        "memory, last third of the soak over the first": _at_most(endured.memory_growth, None, 1.05),
+    }
+
+
+def _at_least(ours: float, peer: float, ratio: float, reach: float) -> Figure:
     return {"ours": ours, "peer": peer, "floor": None, "ratio": ratio, "reach": reach, "ok": ratio >= reach}
 
 
-def _measure(side: Side) -> None:
-    before = cpu_seconds(side.process.pid)
-    load = asyncio.run(drive(side.port, side.requests, connections=CONNECTIONS))
-    side.loads.append(load)
-    side.cpu_ms.append(1000 * (cpu_seconds(side.process.pid) - before) / load.requests)
-    print(
-        f"{side.name:<10} {load.per_second:>9,.0f} requests/s  {side.cpu_ms[-1]:.3f} ms CPU  p99 {load.quantile(0.99):.1f} ms"
-    )
-
-
-def _start_ours(python: Path, count: int) -> Side:
-    folder, home = WORK / "model", WORK / "home"
-    folder.mkdir(parents=True)
-    subprocess.run([str(python), "-c", TRAIN, "frame", str(folder)], check=True)
-    command = [sys.executable, "-m", "tournant"]
-    process = subprocess.Popen(
-        [*command, "up", "--home", str(home), "--port", str(CONTROL_PORT), "--gateway-port", str(GATEWAY_PORT)]
-    )
-    _until(lambda: _answers(f"http://127.0.0.1:{GATEWAY_PORT}/health"))
-    example = str(folder / "input_example.json")
-    subprocess.run(
-        [
-            *command,
-            "deploy",
-            str(folder / "model.pkl"),
-            "--name",
-            "bench",
-            "--home",
-            str(home),
-            "--example",
-            example,
-            "--wait",
-        ],
-        check=True,
-    )
-    rows = json.loads((folder / "input_example.json").read_text())
-    bodies = [json.dumps({"inputs": row}).encode() for row in rows]
-    requests = [request_bytes(GATEWAY_PORT, "/predict/bench", bodies[i % len(bodies)]) for i in range(count)]
-    return Side("tournant", process, GATEWAY_PORT, requests, [], [])
-
-
-def _start_peer(python: Path, count: int) -> Side:
-    folder = WORK / "peer"
-    folder.mkdir(parents=True)
-    subprocess.run([str(python), "-c", TRAIN, "matrix", str(folder)], check=True)
-    settings = {
-        "host": "127.0.0.1",
-        "http_port": PEER_PORT,
-        "grpc_port": 18_082,
-        "metrics_port": 18_083,
-        "parallel_workers": 1,
-        "debug": False,
-    }
-    model = {
-        "name": "bench",
-        "implementation": "mlserver_sklearn.SKLearnModel",
-        "parameters": {"uri": "./model.joblib"},
-    }
-    (folder / "settings.json").write_text(json.dumps(settings))
-    (folder / "model-settings.json").write_text(json.dumps(model))
-    output = (WORK / "mlserver.log").open("wb")
-    process = subprocess.Popen(
-        [str(python.parent / "mlserver"), "start", str(folder)],
-        stdout=output,
-        stderr=output,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    _until(lambda: _answers(f"http://127.0.0.1:{PEER_PORT}/v2/models/bench/ready"))
-    rows = json.loads((folder / "input_example.json").read_text())
-    bodies = [json.dumps(_v2(list(row.values()))).encode() for row in rows]
-    requests = [request_bytes(PEER_PORT, "/v2/models/bench/infer", bodies[i % len(bodies)]) for i in range(count)]
-    return Side("MLServer", process, PEER_PORT, requests, [], [])
-
-
-def _v2(values: list[float]) -> dict[str, object]:
-    inputs = [{"name": "x", "shape": [1, COLUMNS], "datatype": "FP32", "data": values}]
-    return {"inputs": inputs, "outputs": [{"name": "predict_proba"}]}
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def _until(ready: Callable[[], bool], timeout_seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not ready():
-        if time.monotonic() > deadline:
-            raise SystemExit("a server did not get ready")
-        time.sleep(0.1)
+def _at_most(ours: float, peer: float | None, reach: float) -> Figure:
+    ratio = peer / ours if peer and ours else None
+    return {"ours": ours, "peer": peer, "floor": None, "ratio": ratio, "reach": reach, "ok": ours <= reach}

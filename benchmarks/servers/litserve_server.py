@@ -10,7 +10,7 @@ import numpy as np
 class Bench(litserve.LitAPI):
     """One worker."""
 
-    def setup(self, device: str) -> None:
+    def setup(self, device: str) -> None:  # noqa: ARG002 - the library gives it
         """Load the model."""
         self.model = joblib.load(sys.argv[1])
 
@@ -29,4 +29,6 @@ class Bench(litserve.LitAPI):
 
 if __name__ == "__main__":
     server = litserve.LitServer(Bench(), accelerator="cpu", workers_per_device=1)
-    server.run(host="127.0.0.1", port=int(sys.argv[2]), num_api_servers=1, generate_client_file=False, log_level="warning")
+    server.run(
+        host="127.0.0.1", port=int(sys.argv[2]), num_api_servers=1, generate_client_file=False, log_level="warning"
+    )
