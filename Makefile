@@ -5,7 +5,7 @@ AREA ?= serving
 DEMO ?=
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help venv dev demo test check format bench browser lock clean
+.PHONY: help venv dev demo test check format bench browser prometheus lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -52,13 +52,20 @@ check: dev  ## Format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: dev browser  ## Run all tests
+test: dev browser prometheus  ## Run all tests
 	$(BIN)/pytest -n 2 --dist loadscope
 
 browser:  # for the dashboard's tests; where it cannot be installed they say why they are skipped (in CI they fail)
 	@command -v chromium chromium-browser google-chrome >/dev/null || \
 		{ command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
 		echo "no Chromium here: install it to run the browser tests" >&2
+
+prometheus:  # Debian's, unpacked and not installed: no service starts; without it a test says why it is skipped (in CI it fails)
+	@command -v prometheus >/dev/null || [ -x build/prometheus/usr/bin/prometheus ] || { \
+		command -v apt-get >/dev/null && mkdir -p build/prometheus && cd build/prometheus && \
+		{ apt-get download -qq prometheus || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get download -qq prometheus; }; } 2>/dev/null && \
+		dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb; } || \
+		echo "no Prometheus here: install it to run its test" >&2
 
 bench: dev  ## Compare with peers: make bench AREA=serving
 	$(BIN)/python -m benchmarks $(AREA)

@@ -13,6 +13,7 @@ import traceback
 import warnings
 
 UNSEEN = "\u2205unseen"
+OPSETS = {"": 17, "ai.onnx.ml": 3}  # what the converters of boosted trees write
 
 
 def main():
@@ -67,8 +68,13 @@ def convert(request):
         expected_odd = call(model, request["predict"], columns, odd) if odd else None
     except Exception:
         odd, expected_odd = [], None  # the original refuses unseen or missing values: so may the converted one
+    copied = with_float32_thresholds(model)
+    boosted = know_boosters(copied)
     converted = skl2onnx.convert_sklearn(
-        with_float32_thresholds(model), initial_types=input_types(model, columns), options=options(model)
+        copied,
+        initial_types=input_types(model, columns),
+        options=options(copied),
+        target_opset=OPSETS if boosted else None,
     )
     with open(request["target"], "wb") as file:
         file.write(converted.SerializeToString())
@@ -211,6 +217,37 @@ def with_float32_thresholds(model):
     return model
 
 
+def know_boosters(model):
+    """Teach the converter the boosted trees of XGBoost and LightGBM that a model (a copy, which may be changed) has; tell if it has any."""
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common.shape_calculator import (
+        calculate_linear_classifier_output_shapes,
+        calculate_linear_regressor_output_shapes,
+    )
+
+    found = False
+    classes = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+    for estimator in estimators(model):
+        kind = type(estimator)
+        library = kind.__module__.split(".")[0]
+        if library == "xgboost":
+            from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost as convert_booster
+
+            estimator.get_booster().feature_names = (
+                None  # it is fed a matrix, and would not take other names than f0, f1, ...
+            )
+        elif library == "lightgbm":
+            from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm as convert_booster
+        else:
+            continue
+        classifier = hasattr(estimator, "predict_proba")
+        shapes = calculate_linear_classifier_output_shapes if classifier else calculate_linear_regressor_output_shapes
+        known = classes if classifier else {"split": None} if library == "lightgbm" else {}
+        update_registered_converter(kind, library + kind.__name__, shapes, convert_booster, options=known)
+        found = True
+    return found
+
+
 def estimators(model):
     """Give a model and all that stands inside it."""
     yield model
@@ -225,7 +262,8 @@ def estimators(model):
 
 def options(model):
     """Ask for plain probabilities instead of one dictionary a row."""
-    return {id(model): {"zipmap": False}} if hasattr(model, "classes_") and hasattr(model, "predict_proba") else None
+    last = model.steps[-1][1] if getattr(model, "steps", None) else model
+    return {id(last): {"zipmap": False}} if hasattr(model, "classes_") and hasattr(model, "predict_proba") else None
 
 
 def input_types(model, columns):

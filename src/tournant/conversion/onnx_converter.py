@@ -30,6 +30,7 @@ SECONDS = 300.0
 
 # What converts a flavor, beside the model's own packages. skl2onnx fails with protobuf 7.
 CONVERTERS = {"sklearn": ("skl2onnx>=1.17", "protobuf<7", "onnx", "onnxruntime")}
+BOOSTERS = frozenset({"xgboost", "xgboost-cpu", "lightgbm"})  # what onnxmltools converts inside scikit-learn's models
 
 
 class OnnxConverter:
@@ -119,7 +120,8 @@ class OnnxConverter:
         """Lock the model's exact packages plus the converter's."""
         pins = re.findall(r"^([A-Za-z0-9][^\s;\\]*==[^\s;\\]+[^\\\n]*)", environment.lock, flags=re.MULTILINE)
         own = {re.split(r"[=<>!\[; ]", pin, maxsplit=1)[0].lower().replace("_", "-") for pin in pins}
-        more = [need for need in CONVERTERS[flavor] if re.split(r"[=<>!\[; ]", need, maxsplit=1)[0] not in own]
+        needs = (*CONVERTERS[flavor], *(("onnxmltools>=1.13",) if own & BOOSTERS else ()))
+        more = [need for need in needs if re.split(r"[=<>!\[; ]", need, maxsplit=1)[0] not in own]
         return self._environments.lock(
             python=environment.python, requirements="\n".join([*map(str.strip, pins), *more]) + "\n"
         )

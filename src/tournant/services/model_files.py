@@ -113,6 +113,8 @@ def requirements_of(path: Path) -> str:
     needed = {module: name for module, name in _PACKAGES.items() if _names(content, module)}
     stored = _sklearn_version(content)
     pins = {"scikit-learn": stored} if stored else {}
+    if b"xgboost.sklearn" in content or b"lightgbm.sklearn" in content:
+        needed["sklearn"] = "scikit-learn"
     if "sklearn" in needed:
         needed["joblib"] = "joblib"
         if b"feature_names_in_" in content or b"ColumnTransformer" in content:

@@ -160,3 +160,56 @@ def test_an_example_that_mixes_types_is_refused_by_its_column(converter, environ
     )
     with pytest.raises(Invalid, match="column 'x' of the input example mixes number and string"):
         converter.inspect(request)
+
+
+BOOSTED = """
+import joblib, json, sys
+import numpy as np, pandas as pd
+from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from xgboost import XGBClassifier, XGBRegressor
+rng = np.random.default_rng(0)
+X = pd.DataFrame(rng.normal(size=(2000, 4)), columns=list("abcd")).astype("float32").astype(float)
+X.loc[::7, "a"] = np.nan
+two = (X["b"] * X["c"] > 0).astype(int)
+three = np.digitize(X["b"], [-0.5, 0.5])
+kinds = {
+    "xgboost": lambda: XGBClassifier(n_estimators=30).fit(X, two),
+    "xgboost, a number": lambda: XGBRegressor(n_estimators=30).fit(X, 100 * X["b"]),
+    "lightgbm, three classes": lambda: LGBMClassifier(n_estimators=20, verbose=-1).fit(X, three),
+    "lightgbm in a pipeline": lambda: make_pipeline(
+        FunctionTransformer(), LGBMRegressor(n_estimators=20, verbose=-1)
+    ).fit(X, 100 * X["b"]),
+}
+joblib.dump(kinds[sys.argv[1]](), sys.argv[2] + "/model.pkl")
+open(sys.argv[2] + "/rows.json", "w").write(X.head(300).to_json(orient="records"))
+"""
+
+
+@pytest.fixture(scope="module")
+def boosted_environment(environments) -> Environment:
+    """Boosted trees of both kinds, as on a machine without a GPU."""
+    return environments.lock(python="", requirements="scikit-learn\npandas\njoblib\nxgboost-cpu\nlightgbm\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "output"),
+    [
+        ("xgboost", "probability"),
+        ("xgboost, a number", "number"),
+        ("lightgbm, three classes", "probabilities"),
+        ("lightgbm in a pipeline", "number"),
+    ],
+)
+def test_boosted_trees_of_others_are_converted(
+    environments, boosted_environment, converter, tmp_path, kind, output
+) -> None:
+    """As exactly as scikit-learn's own, missing values and names of columns included."""
+    python = environments.build(boosted_environment)
+    subprocess.run([str(python), "-W", "ignore", "-c", BOOSTED, kind, str(tmp_path)], check=True)
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    looked, conversion = inspect_and_convert(converter, boosted_environment, tmp_path, rows)
+    assert looked.signature.output.kind == output
+    assert conversion.status is ConversionStatus.SUCCESSFUL, conversion.reason
+    assert conversion.max_difference < 1e-5

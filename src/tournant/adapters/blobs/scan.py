@@ -54,21 +54,21 @@ def _scan(folder: str, prefix: str, patterns: Sequence[IgnorePattern], top: str)
     folders: list[str] = []
     with os.scandir(folder) as entries:
         there = list(entries)
-    if any(entry.name == IGNORE_FILE for entry in there):
+    if IGNORE_FILE in [entry.name for entry in there]:
         text = Path(folder, IGNORE_FILE).read_text(encoding="utf-8", errors="replace")
         patterns = [*patterns, *read_patterns(text.splitlines(), prefix)]
     for entry in there:
         name = entry.name
         if not name.isascii():
             _check_name(name, folder)
-        is_folder = entry.is_dir(follow_symlinks=False)
-        if patterns and ignored(prefix + name, patterns, folder=is_folder):
+        info = entry.stat(follow_symlinks=False)
+        mode = info.st_mode
+        if patterns and ignored(prefix + name, patterns, folder=stat.S_ISDIR(mode)):
             continue
-        if is_folder:
+        if stat.S_ISREG(mode):
+            files.append(FoundFile(name, info.st_size, info.st_mtime_ns, info.st_ino, mode))
+        elif stat.S_ISDIR(mode):
             folders.append(name)
-        elif entry.is_file(follow_symlinks=False):
-            info = entry.stat(follow_symlinks=False)
-            files.append(FoundFile(name, info.st_size, info.st_mtime_ns, info.st_ino, info.st_mode))
         else:
             files.append(_special(entry, top))
     yield FoundFolder(folder, prefix, files, bare=not there)
