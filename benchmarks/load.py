@@ -34,9 +34,9 @@ class Load:
 
     seconds: float = 0.0
     client_cpu_seconds: float = 0.0
-    latencies_ms: array[float] = field(default_factory=lambda: array("d"))
-    refused_ms: array[float] = field(default_factory=lambda: array("d"))
-    late_ms: array[float] = field(default_factory=lambda: array("d"))  # of the client itself
+    latencies_ms: "array[float]" = field(default_factory=lambda: array("d"))
+    refused_ms: "array[float]" = field(default_factory=lambda: array("d"))
+    late_ms: "array[float]" = field(default_factory=lambda: array("d"))  # of the client itself
     without_retry_after: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     died: int = 0
@@ -131,7 +131,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         data = self._received + data
         end = data.find(b"\r\n\r\n")
-        if end < 0 or len(data) < end + 4 + _length(data, end):
+        if end < 0 or not _whole(data, end):
             self._received = data
             return
         self._received, self.request = b"", b""
@@ -145,13 +145,15 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-def _length(data: bytes, end: int) -> int:
+def _whole(data: bytes, end: int) -> bool:
     head = data[:end].lower()
+    if b"transfer-encoding: chunked" in head:
+        return data.endswith(b"0\r\n\r\n")
     start = head.find(b"content-length:")
     if start < 0:
         raise ValueError(f"an answer without a length: {head!r}")
     stop = head.find(b"\r\n", start)
-    return int(head[start + 15 : stop if stop > 0 else end])
+    return len(data) >= end + 4 + int(head[start + 15 : stop if stop > 0 else end])
 
 
 class _Clients:

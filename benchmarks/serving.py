@@ -14,7 +14,7 @@ from benchmarks.load import after, drive
 from benchmarks.serving_comparison import Measured, compare, measure
 from benchmarks.serving_endurance import check_slo, overload, soak, swap
 from benchmarks.serving_models import train
-from benchmarks.serving_ours import HELD_CANARY, HELD_SHADOW, SLO_MS, Ours, first_releases, make_ours
+from benchmarks.serving_ours import HELD_CANARY, HELD_SHADOW, SLO_MS, Ours, first_release, make_ours
 from benchmarks.serving_peers import floor, start_peers
 from tournant.domain.rollout import Phase
 
@@ -31,7 +31,7 @@ def run(*, quick: bool) -> dict[str, Figure]:
     ours = make_ours(models, WORK / "tournant")
     ours.start_process()
     try:
-        first_releases(ours)
+        first_release(ours, "bench", "champion")
         converted = next((ours.home / "gateway").rglob("*.onnx"))
         onnx = shutil.copyfile(converted, WORK / "model.onnx")
     finally:
@@ -40,6 +40,7 @@ def run(*, quick: bool) -> dict[str, Figure]:
     sides = [ours, bare, *start_peers(models, WORK)]
     found = compare(sides, models, rounds=rounds, seconds=seconds)
     ours.start(models)
+    ours.wait_for_control()
     try:
         more = _ours_alone(ours, found, seconds, quick=quick, minutes=minutes)
     finally:
@@ -82,6 +83,7 @@ def _ours_alone(
         measure(ours, shadow, 16, seconds, words=", shadow")
     ours.abort(held, Phase.SHADOW)
 
+    first_release(ours, "plain", "plain")
     ours.path = "/predict/plain"
     for _ in range(1 if quick else 3):
         measure(ours, worker, 16, seconds, words=", in a worker")

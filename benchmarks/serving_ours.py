@@ -27,7 +27,7 @@ from tournant.sdk.client import Client
 from tournant.services.model_files import open_model_folder
 from tournant.services.registry import Provenance, register_model
 
-__all__ = ["SLO_MS", "Ours", "make_ours"]
+__all__ = ["HELD_CANARY", "HELD_SHADOW", "SLO_MS", "Ours", "first_release", "make_ours"]
 
 SLO_MS = 100.0
 PATIENCE_SECONDS = 90.0
@@ -65,6 +65,10 @@ class Ours(Side):
                 predict="predict_proba",
             )
             self.versions[name] = version.id
+
+    def wait_for_control(self) -> None:
+        """Wait for its control plane: the gateway answers before."""
+        until(lambda: _answers(self.control_port, "/health"))
 
     def client(self) -> Client:
         """Give a client of its control plane."""
@@ -150,11 +154,10 @@ def make_ours(models: Models, work: Path) -> Ours:
     return ours
 
 
-def first_releases(ours: Ours) -> None:
-    """Let a running tournant serve the champion as `bench`, and as `plain` in a worker."""
-    until(lambda: _answers(ours.control_port, "/health"))
-    for deployment, version in (("bench", "champion"), ("plain", "plain")):
-        ours.wait(ours.release(deployment, version), Phase.PROMOTED)
+def first_release(ours: Ours, deployment: str, version: str) -> None:
+    """Let a running tournant serve a version, as the first of its deployment."""
+    ours.wait_for_control()
+    ours.wait(ours.release(deployment, version), Phase.PROMOTED)
 
 
 def _answers(port: int, path: str) -> bool:

@@ -137,6 +137,7 @@ def ask(port: int, path: str, body: bytes | None = None) -> tuple[int, Any]:
         connection.request("POST" if body else "GET", path, body, headers)
         answer = connection.getresponse()
         content = answer.read()
-        return answer.status, json.loads(content) if answer.status == 200 else content
+        told = answer.status == 200 and answer.headers.get_content_type() == "application/json"
+        return answer.status, json.loads(content) if told else content
     finally:
         connection.close()
