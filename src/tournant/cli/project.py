@@ -91,7 +91,7 @@ def run(
     ctx = open_context(home_settings, actor=local_actor())
     params = read_params(settings)
     if dry_run:
-        return _show_plan(ctx, project, steps, params, force=force, as_json=as_json)
+        return _show_plan(ctx, project, steps, params, force=force, share=not no_share, as_json=as_json)
     before = take_standing(home_settings, project)
     result = run_project(
         ctx,
@@ -133,11 +133,12 @@ def _show_plan(
     params: Mapping[str, object],
     *,
     force: bool,
+    share: bool,
     as_json: bool,
 ) -> None:
     from tournant.services.plans import plan_project
 
-    plan = plan_project(ctx, project, steps=steps, force=force, params=params)
+    plan = plan_project(ctx, project, steps=steps, force=force, share=share, params=params, on_progress=say)
     if as_json:
         return print_json(
             [{"step": p.step.name, "action": p.action, "reason": p.reason, "run": p.step.run} for p in plan]

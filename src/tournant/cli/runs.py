@@ -44,6 +44,8 @@ def show_run(client: Client, run_id: str, as_json: bool) -> None:
     run = details.run
     click.echo(f"{run.name}  {run.status.value}  {when(run.started_at)} UTC  {run.id}")
     click.echo(f"  data {', '.join(run.datasets) or '–'}   commit {run.commit[:7] or '–'}   code {run.code[:7] or '–'}")
+    if run.error:
+        click.echo(f"  why     {run.error}")
     for key, value in run.params.items():
         click.echo(f"  param   {key} = {value}")
     for key, value in run.metrics.items():

@@ -68,7 +68,7 @@ def sweep(
             trial.run.name if trial.run else "failed",
             *trial.params.values(),
             number(trial.metric(metric)),
-            "pruned" if trial.pruned else "",
+            trial.pruned or trial.failure,
         )
         for trial in tried
     ]

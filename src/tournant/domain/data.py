@@ -97,11 +97,12 @@ class Remote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """What a push or fetch moved: objects and bytes; `versions` that were new there, `requests` made to the remote."""
+    """What a push or fetch moved: objects and bytes; `versions` and `steps` that were new there, `requests` made to the remote."""
 
     objects: int = 0
     size_bytes: int = 0
     versions: tuple[str, ...] = ()
+    steps: int = 0
     requests: int = 0
 
 

@@ -103,8 +103,8 @@ class RemoteStore(Protocol):
         """Read what the step cache there answers to a key, whoever made it; None if nothing, or nothing readable."""
         ...
 
-    def push_steps(self, steps: Sequence[SharedStep]) -> Transfer:
-        """Send steps' outs, and file them under their keys, in the place of what is filed there."""
+    def push_steps(self, made: Sequence[SharedStep], *, where_absent: Sequence[SharedStep] = ()) -> Transfer:
+        """Send steps' outs, and file them under their keys: those `made` in the place of what is filed there."""
         ...
 
     def tree(self, digest: str) -> Tree:

@@ -18,11 +18,12 @@ __all__ = ["cancel_runs", "clear_leftovers", "scratch_folder"]
 def scratch_folder(ctx: Context, kind: str, name: str) -> Iterator[Path]:
     """Give an empty folder in the home (so that files are linked, not copied), and take it away again."""
     folder = ctx.settings.home / kind / name
-    folder.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.with_suffix(".lock")
     with lock.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX)  # before there is a folder: without a lock it would be a killed one's
         try:
+            folder.mkdir()
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)

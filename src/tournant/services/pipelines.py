@@ -100,7 +100,7 @@ def run_project(
             raise
         result = PipelineResult(project=inputs.project, run=finish_run(ctx, run.id), steps=done, model_version=version)
         if result.steps and result.cached:
-            say("nothing changed")
+            say("nothing had to run" if runner.shared and runner.shared.fetched else "nothing changed")
         return result
 
 

@@ -1,6 +1,6 @@
 """What a run of a project would do: nothing is run, recorded or resolved for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +12,7 @@ from tournant.services.data import get_dataset_version
 from tournant.services.environments import find_environment
 from tournant.services.pipeline_inputs import names_in_store
 from tournant.services.projects import load_project
+from tournant.services.shared_steps import SharedSteps
 from tournant.services.step_order import choose_steps
 from tournant.services.steps import find_cached, step_environment
 
@@ -23,6 +24,7 @@ class Action(StrEnum):
 
     RUN = "run"
     CACHED = "cached"
+    FETCHED = "fetched"  # from the shared step cache
     FROZEN = "frozen"
 
 
@@ -41,10 +43,16 @@ def plan_project(
     *,
     steps: Sequence[str] = (),
     force: bool = False,
+    share: bool = False,
     params: Mapping[str, object] | None = None,
+    on_progress: Callable[[str], None] | None = None,
 ) -> list[PlannedStep]:
-    """Say for each step, in order, whether it would run, and why. Content is read into the store; nothing else is kept."""
+    """Say for each step, in order, whether it would run, and why.
+
+    Content is read into the store, and with `share` the project's `step_cache` is asked; nothing else is kept or fetched.
+    """
     project = load_project(folder, provided=names_in_store(ctx), params=params)
+    shared = SharedSteps(ctx, project.step_cache if share else "", on_progress or _say_nothing)
     wanted = choose_steps(project, steps)
     environment = find_environment(ctx, project)
     unlocked = project.environment is not None and environment is None
@@ -67,13 +75,15 @@ def plan_project(
         deps = {dep: known.get(dep) or ctx.blobs.put_tree(folder / dep).digest for dep in step.deps}
         values = {name: find_param(project.params, name) for name in step.params}
         key = cache_key(step, params=values, deps=deps, environment=step_environment(ctx, environment))
-        entry = find_cached(ctx, key)
+        entry, action = find_cached(ctx, key), Action.CACHED
+        if entry is None and (found := shared.find(key)):
+            entry, action = found.entry, Action.FETCHED
         if entry is None:
             reason = "its command, params, deps or environment are new"
             plan.append(PlannedStep(step=step, action=Action.RUN, reason=reason))
             continue
         known.update(entry.outs)
-        plan.append(PlannedStep(step=step, action=Action.CACHED))
+        plan.append(PlannedStep(step=step, action=action))
     return plan
 
 
@@ -84,3 +94,7 @@ def _find_maker(step: Step, plan: Sequence[PlannedStep]) -> str:
         if planned.action is Action.RUN and reads:
             return planned.step.name
     return ""
+
+
+def _say_nothing(_text: str) -> None:
+    return

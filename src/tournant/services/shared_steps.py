@@ -30,45 +30,58 @@ class SharedSteps:
         self._say = say
         self._lock = threading.Lock()
         self._off = not remote
+        self.fetched = 0  # steps
 
     @cached_property
     def _store(self) -> RemoteStore:
         return self._ctx.open_remote(get_remote(self._ctx, self._name))
 
     def find(self, key: str) -> SharedStep | None:
-        """Give what is shared under a key, its outs fetched into the content store; None if that cannot be had."""
+        """Give what is shared under a key; its outs may be anywhere."""
         with self._lock:
             if self._off:
                 return None
             try:
-                found = self._store.find_step(key)
+                return self._store.find_step(key)
             except TournantError as exc:
                 self._give_up("asked", exc)
                 return None
+
+    def fetch(self, key: str) -> SharedStep | None:
+        """Give what is shared under a key, its outs fetched into the content store; None if that cannot be had."""
+        found = self.find(key)
+        if found is None:
+            return None
+        with self._lock:
             try:
-                for digest in found.entry.outs.values() if found else ():
+                for digest in found.entry.outs.values():
                     self._store.fetch(digest)
             except TournantError as exc:  # collected, or damaged: another step may be whole
                 self._say(f"step cache: what {self._name} has of this step cannot be used: {exc.message}")
                 return None
+            self.fetched += 1
             return found
 
     def share(self, steps: Sequence[StepRun]) -> None:
-        """Send the steps that a run has made itself."""
+        """Send the steps that a run has made, and those it took from this home's step cache where the remote lacks them.
+
+        The latter were made by a run that failed later, while the remote was away, or before there was one.
+        """
         with self._lock:
-            made = [] if self._off else self._made(steps)
-            if not made:
+            if self._off:
                 return
+            made, kept = (self._entries([step for step in steps if step.cached is cached]) for cached in (False, True))
             try:
-                sent = self._store.push_steps(made)
+                sent = self._store.push_steps(made, where_absent=kept)
             except TournantError as exc:
                 self._give_up("sent anything", exc)
                 return
-        self._say(f"step cache: {len(made)} shared at {self._name}, {sent.size_bytes:,} bytes sent")
+        if sent.steps:
+            self._say(f"step cache: {sent.steps} shared at {self._name}, {sent.size_bytes:,} bytes sent")
 
-    def _made(self, steps: Sequence[StepRun]) -> list[SharedStep]:
+    def _entries(self, steps: Sequence[StepRun]) -> list[SharedStep]:
         with self._ctx.transactions.begin(write=False) as uow:
-            found = [(uow.get(StepCacheEntry, step.cache_key), step) for step in steps if not step.cached]
+            found = [(uow.get(StepCacheEntry, step.cache_key), step) for step in steps]
             machines = {step.step: uow.get(StepMachine, step.run, step.step) for _, step in found}
         return [
             SharedStep(entry=replace(entry, run=""), machine=machine.machine if machine else None)

@@ -114,7 +114,7 @@ class StepRunner:
         entry = None if self.force or not self.caching else find_cached(self.ctx, key)
         if entry:
             return self._take_cached(step, record, entry)
-        shared = None if self.force or not self.caching or not self.shared else self.shared.find(key)
+        shared = None if self.force or not self.caching or not self.shared else self.shared.fetch(key)
         if shared:
             return self._take_shared(step, record, shared)
         return self._execute(step, record, params)

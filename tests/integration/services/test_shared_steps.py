@@ -13,9 +13,11 @@ from tournant.adapters.blobs.local import LocalBlobStore
 from tournant.adapters.blobs.remote import ObjectStoreRemote
 from tournant.adapters.sql.transactions import SqlTransactions, create_engine
 from tournant.config import Settings
+from tournant.domain.data import StepCacheEntry
 from tournant.domain.machine import StepMachine
 from tournant.services.context import Context
 from tournant.services.pipelines import PipelineResult, run_project
+from tournant.services.plans import Action, plan_project
 from tournant.services.remotes import add_remote, get_remote
 
 PROJECT = """\
@@ -148,6 +150,38 @@ def test_a_remote_nobody_has_named_is_said(ada: Colleague) -> None:
     (ada.folder / "tournant.yaml").write_text(text.replace("step_cache: team", "step_cache: other"))
     assert len(ada.run().steps) == 2
     assert "there is no remote 'other'" in ada.words()
+
+
+def test_what_could_not_be_shared_is_shared_by_a_later_run(ada: Colleague, bob: Colleague, share: Path) -> None:
+    """A run without the remote, or one that failed after a step, leaves steps behind which only this home has."""
+    shutil.rmtree(share)
+    share.write_text("this is no folder")
+    ada.run()
+    assert "the run goes on without it" in ada.words()
+    share.unlink()
+    share.mkdir()
+    assert ada.run().cached
+    assert "2 shared at team" in ada.words()
+    assert "nothing changed" in ada.words()
+    ada.run()
+    assert "shared at team" not in ada.words()
+    assert bob.run().cached
+    assert bob.words().endswith("nothing had to run")
+
+
+def test_a_plan_tells_what_would_be_fetched(ada: Colleague, bob: Colleague) -> None:
+    """And fetches nothing; what comes after it is told from its outs."""
+    ada.run()
+
+    def actions(**more: object) -> list[Action]:
+        return [planned.action for planned in plan_project(bob.ctx, bob.folder, **more)]  # type: ignore[arg-type]
+
+    assert actions(share=True) == [Action.FETCHED, Action.FETCHED]
+    assert actions(share=True, params={"scale": 9}) == [Action.FETCHED, Action.RUN]
+    assert actions() == [Action.RUN, Action.RUN]
+    assert not (bob.folder / "sum.txt").exists()
+    with bob.ctx.transactions.begin(write=False) as uow:
+        assert uow.find(StepCacheEntry) == []
 
 
 @pytest.mark.parametrize("damage", ["entry", "other key", "content"])

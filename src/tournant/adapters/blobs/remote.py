@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -25,6 +26,7 @@ from tournant.ports import Progress
 __all__ = ["VERSIONS", "ObjectStoreRemote"]
 
 VERSIONS = "versions"
+_SEEN_SECONDS = 7 * 86_400.0  # a step that garbage collection took is missed so much later at most
 
 
 class ObjectStoreRemote:
@@ -113,27 +115,49 @@ class ObjectStoreRemote:
 
     def find_step(self, key: str) -> SharedStep | None:
         """Read what the step cache answers to a key; what cannot be read is no answer."""
-        data = self.bucket.get(f"{STEPS}/{key}.json")
+        data = self.bucket.get(_step_object(key))
         if data is None:
             return None
         try:
             found = msgspec.json.decode(data, type=SharedStep)
         except msgspec.DecodeError:
             return None
-        return found if found.entry.key == key else None
+        if found.entry.key != key:
+            return None
+        self._remember_step(key)
+        return found
 
-    def push_steps(self, steps: Sequence[SharedStep]) -> Transfer:
-        """Send steps' outs, and file them under their keys: whoever made a step had no use of what was filed there."""
+    def push_steps(self, made: Sequence[SharedStep], *, where_absent: Sequence[SharedStep] = ()) -> Transfer:
+        """Send steps' outs, and file them under their keys: whoever `made` a step had no use of what was filed there."""
         before = self.bucket.requests
         sender = Sender(self._store.objects, self._there, None)
-        roots = {to_key(digest) for step in steps for digest in step.entry.outs.values()}
-        cannot = explained(f"cannot push to {self.bucket.url}")
-        with cannot, self._store.objects.lock.shared(), self._sent(list(roots), sender):
-            for step in steps:
-                self.bucket.put(f"{STEPS}/{step.entry.key}.json", msgspec.json.encode(step))
+        steps = [*made, *(step for step in where_absent if not self._has_step(step.entry.key))]
+        if steps:
+            roots = {to_key(digest) for step in steps for digest in step.entry.outs.values()}
+            cannot = explained(f"cannot push to {self.bucket.url}")
+            with cannot, self._store.objects.lock.shared(), self._sent(list(roots), sender):
+                for step in steps:
+                    self.bucket.put(_step_object(step.entry.key), msgspec.json.encode(step))
+                    self._remember_step(step.entry.key)
         return Transfer(
-            objects=sender.sent_objects, size_bytes=sender.sent_bytes, requests=self.bucket.requests - before
+            objects=sender.sent_objects,
+            size_bytes=sender.sent_bytes,
+            steps=len(steps),
+            requests=self.bucket.requests - before,
         )
+
+    def _has_step(self, key: str) -> bool:
+        """Tell whether a step is filed; what was seen lately is not asked for again."""
+        seen = self._there.index.recall(f"seen {_step_object(key)}")
+        if seen and time.time() - float(seen) < _SEEN_SECONDS:
+            return True
+        found = self.bucket.head(_step_object(key)) is not None
+        if found:
+            self._remember_step(key)
+        return found
+
+    def _remember_step(self, key: str) -> None:
+        self._there.index.remember(f"seen {_step_object(key)}", str(time.time()))
 
     def tree(self, digest: str) -> Tree:
         """Read a tree manifest that is there, without its files."""
@@ -154,6 +178,10 @@ class ObjectStoreRemote:
         """Remove what no version of any project, and no push that is going on, reaches."""
         with explained(f"cannot collect garbage at {self.bucket.url}"):
             return collect_remote(self._store.objects, self._there, VERSIONS, dry_run=dry_run)
+
+
+def _step_object(key: str) -> str:
+    return f"{STEPS}/{key}.json"
 
 
 def _read_version(content: str, place: str) -> DatasetVersion:
