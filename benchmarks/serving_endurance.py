@@ -18,6 +18,7 @@ from tournant.domain.rollout import Phase
 __all__ = ["Overload", "Soak", "overload", "soak", "swap"]
 
 SWAP_LIMIT_MS = 100.0
+OVERLOAD_CONNECTIONS = 4096  # so many that nobody waits for one: who waits, waits in the server
 
 
 def swap(ours: Ours, times: int) -> tuple[int, int, Load]:
@@ -47,7 +48,7 @@ class Overload:
 
 def overload(port: int, requests: list[bytes], capacity: float, seconds: float, name: str) -> Overload:
     """Send twice the capacity, steadily; the client's own lateness counts against the server."""
-    with Beside(drive_steadily, port, requests, per_second=2 * capacity, connections=512) as load:
+    with Beside(drive_steadily, port, requests, per_second=2 * capacity, connections=OVERLOAD_CONNECTIONS) as load:
         time.sleep(seconds)
     found = load.found
     told = Overload(
