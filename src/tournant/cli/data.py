@@ -145,28 +145,33 @@ def checkout_data(version: str, path: Path | None, as_json: bool, home: str | No
 @data.command("tag")
 @click.argument("version")
 @click.argument("tag")
+@as_json
 @home_option
-def tag_data(version: str, tag: str, home: str | None) -> None:
+def tag_data(version: str, tag: str, as_json: bool, home: str | None) -> None:
     """Let TAG name VERSION: `tournant data tag flights@3 spring`, then `flights@spring`."""
     from tournant.services.data import tag_dataset_version
 
     moved = tag_dataset_version(open_data(home), version, tag)
-    click.echo(f"{moved.dataset}@{moved.tag} is now {moved.version}")
+    if as_json:
+        return print_json(moved)
+    return click.echo(f"{moved.dataset}@{moved.tag} is now {moved.version}")
 
 
 @data.command("remove")
 @click.argument("version")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@as_json
 @home_option
-def remove_data(version: str, dry_run: bool, home: str | None) -> None:
+def remove_data(version: str, dry_run: bool, as_json: bool, home: str | None) -> None:
     """Forget VERSION, an older one that no model version and no tag refers to; `tournant data gc` then frees its content."""
     from tournant.services.data import get_dataset_version, remove_dataset_version
 
     ctx = open_data(home)
-    if dry_run:
-        click.echo(f"would remove {get_dataset_version(ctx, version).id}")
-        return
-    click.echo(f"removed {remove_dataset_version(ctx, version).id}; free its content: tournant data gc")
+    gone = get_dataset_version(ctx, version) if dry_run else remove_dataset_version(ctx, version)
+    if as_json:
+        return print_json(gone)
+    words = f"would remove {gone.id}" if dry_run else f"removed {gone.id}; free its content: tournant data gc"
+    return click.echo(words)
 
 
 @data.command("gc")

@@ -86,15 +86,16 @@ def fetch_data(version: str, part: str, remote: str, as_json: bool, home: str | 
 @data.command("get")
 @click.argument("url")
 @click.argument("path", required=False, type=click.Path(path_type=Path))
+@as_json
 @home_option
-def get_data(url: str, path: Path | None, home: str | None) -> None:
+def get_data(url: str, path: Path | None, as_json: bool, home: str | None) -> None:
     """Download the file or folder at URL (https://, s3://, gs://, az://, or a path) to PATH, and keep no record of it."""
     from tournant.services.imports import get_url
 
     target = path or Path(url.rstrip("/").rpartition("/")[2])
     with progress(f"getting {url}") as told:
         get_url(open_data(home), url, target, progress=told)
-    click.echo(str(target))
+    return print_json({"path": str(target)}) if as_json else click.echo(str(target))
 
 
 @data.command("import")
