@@ -15,6 +15,11 @@ from tournant.serving.spool import Segmented, SpoolHeader
 
 __all__ = ["main", "write_segment"]
 
+# Over six segments of 80,000 rows of 30 features the process stays at 96 MB (peak 139). With DuckDB's own 122,880 rows a
+# group and no limit it was 202 MB, in 0.94 of the CPU time, and files 1 % smaller.
+ROW_GROUP_ROWS = 8_192
+MEMORY_LIMIT = "64MB"
+
 _FIXED = {
     "prediction_id": "VARCHAR",
     "key": "VARCHAR",
@@ -86,7 +91,11 @@ def _copy(spool: Path, target: Path, header: SpoolHeader) -> tuple[int, float, f
     source = f"read_json({_text(str(spool))}, format = 'newline_delimited', columns = {{{columns}}})"
     part = target.with_suffix(".parquet.part")
     # Quoted throughout; the names come from registered signatures.
-    connection.execute(f"copy (select {chosen} from {source}) to {_text(str(part))} (format parquet, compression zstd)")
+    _execute(
+        connection,
+        f"copy (select {chosen} from {source}) to {_text(str(part))}"
+        f" (format parquet, compression zstd, row_group_size {ROW_GROUP_ROWS})",
+    )
     found = connection.execute(
         f"select count(*), min(event_time), max(event_time) from read_parquet({_text(str(part))})"
     ).fetchone()
@@ -95,7 +104,24 @@ def _copy(spool: Path, target: Path, header: SpoolHeader) -> tuple[int, float, f
     return int(found[0]), float(found[1]), float(found[2])
 
 
+def _execute(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    """Execute in the memory that was enough so far; where the rows are too wide for it, in more from now on."""
+    while True:
+        try:
+            connection.execute(statement)
+        except duckdb.OutOfMemoryException:
+            if not _LARGER_LIMITS:
+                raise
+            connection.execute(_LARGER_LIMITS.pop(0))
+        else:
+            return
+
+
 _CONNECTIONS: list[duckdb.DuckDBPyConnection] = []
+_LARGER_LIMITS = [
+    "set memory_limit = '512MB'",
+    "reset memory_limit",
+]  # the last to DuckDB's own, a share of the machine
 
 
 def _connection() -> duckdb.DuckDBPyConnection:
@@ -104,6 +130,8 @@ def _connection() -> duckdb.DuckDBPyConnection:
             duckdb.connect(
                 config={
                     "threads": 1,
+                    "memory_limit": MEMORY_LIMIT,
+                    "temp_directory": "",  # nothing spills: rows that do not fit get more memory
                     "preserve_insertion_order": True,
                     "autoinstall_known_extensions": False,
                     "autoload_known_extensions": False,

@@ -3,6 +3,7 @@
 import duckdb
 
 from tournant.domain.registry import Column, ColumnType, Signature
+from tournant.serving import recorder
 from tournant.serving.counters import Counters, Stream
 from tournant.serving.recorder import write_segment
 from tournant.serving.schema import RowSchema
@@ -61,6 +62,22 @@ def test_segment_of_a_spool_is_made_once(tmp_path):
     spool.append(header_of("f", schema), record(1, schema.row_of({"it's": 1.0})))
     spool.rotate()
     assert write_segment(written(spool)[0]) == write_segment(written(spool)[0])
+
+
+def test_rows_too_wide_for_the_little_memory_are_written_all_the_same(tmp_path, monkeypatch):
+    """The recorder works in little memory, and takes more when it must."""
+    limits = ["set memory_limit = '512MB'", "reset memory_limit"]
+    monkeypatch.setattr(recorder, "_LARGER_LIMITS", limits)
+    monkeypatch.setattr(recorder, "_CONNECTIONS", [])  # of this process for other tests: it keeps the limit it has
+    columns = (Column(name="text", type=ColumnType.STRING, nullable=False),)
+    spool, schema = Spool(tmp_path), RowSchema(Signature(inputs=columns))
+    wide = "x" * 2_000_000
+    for number in range(80):
+        spool.append(header_of("f", schema), record(number, schema.row_of({"text": f"{number} {wide}"})))
+    spool.rotate()
+    segments = [write_segment(path) for path in written(spool)]
+    assert sum(segment.rows for segment in segments) == 80
+    assert len(limits) < 2
 
 
 def test_half_a_line_is_cut_off(tmp_path):
