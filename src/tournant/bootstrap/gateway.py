@@ -27,7 +27,7 @@ from tournant.ports import EnvironmentBuilder
 from tournant.serving.access import AccessLog
 from tournant.serving.app import App
 from tournant.serving.artifacts import ArtifactCache
-from tournant.serving.connection import Connection
+from tournant.serving.connection import Listener
 from tournant.serving.gateway import Gateway
 from tournant.serving.identity import Identity, claim_identity
 from tournant.serving.link import Link, read_cached_routes
@@ -174,16 +174,13 @@ def server_config(app: App) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=Connection,
+        http=Listener(app).connection,  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_keep_alive=75,
         proxy_headers=False,
-        server_header=False,
-        date_header=False,
     )
 
 

@@ -81,6 +81,9 @@ class Answered:
 
     def named(self) -> Answer:
         """Give the answer of `POST /predict/{deployment}`."""
+        if len(self.ids) == 1:
+            held = self.arms[0].held
+            return Answer([_prediction(self.ids[0], self.scores[0], held, mixed=False)], held.version, held.id)
         mixed = self.mixed
         rows = zip(self.ids, self.scores, self.arms, strict=True)
         return Answer([_prediction(i, s, arm.held, mixed=mixed) for i, s, arm in rows], self.held.version, self.held.id)

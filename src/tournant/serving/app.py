@@ -1,9 +1,8 @@
-"""The gateway's HTTP face: a bare ASGI application."""
+"""The gateway's HTTP face: what answers the requests of its connections. Of ASGI it is the lifespan only."""
 
-import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 import msgspec
@@ -11,8 +10,7 @@ import structlog
 
 from tournant.errors import Denied, NotFound, Overloaded, TournantError, Unavailable
 from tournant.serving.access import AccessLog, request_id, trace_id
-from tournant.serving.body import BODY_LIMIT_BYTES, Message, Receive, read_body
-from tournant.serving.deadlines import Deadlines
+from tournant.serving.body import unpacked
 from tournant.serving.exchange import Call, Face, Reply, allow
 from tournant.serving.failures import WorkerLost, error_body, status_of
 from tournant.serving.gateway import Gateway
@@ -24,13 +22,14 @@ from tournant.serving.open_inference_http import OpenInference
 from tournant.serving.openapi import OpenApi
 from tournant.serving.tracing import Tracing
 
-__all__ = ["BODY_LIMIT_BYTES", "App"]
+__all__ = ["App"]
 
-LINGER_BYTES = 32 << 20
-LINGER_SECONDS = 2.0
 PREDICT = "/predict/"
-OPEN = ("/health", "/health/live", "/health/ready")  # asked by whoever watches the process, without a token
+# Asked by whoever watches the process, without a token.
+OPEN = frozenset(("/health", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"))
 RETRY_AFTER = (b"retry-after", b"1")
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 _new_ids = identifiers(8)
 
@@ -68,7 +67,7 @@ class Named:
         """Answer a call."""
         if call.path.startswith(PREDICT):
             allow(call, "POST")
-            return Reply(200, await self._gateway.predict(call.path[len(PREDICT) :], await call.read(), call.headers))
+            return Reply(200, await self._gateway.predict(call.path[len(PREDICT) :], call.body, call.headers))
         if call.path == "/health":
             status, told = self._gateway.health()
             return Reply(status, msgspec.json.encode(told))
@@ -97,68 +96,79 @@ class App:
     ) -> None:
         """Serve `gateway`, to whoever sends `token` if there is one; `life` starts and stops what works beside it."""
         self._gateway = gateway
+        self.arrived = gateway.load.arrived
         self._metrics = gateway.metrics
         self._life = life
         self._proof = f"Bearer {token}".encode() if token else b""
         self._named: Face = Named(gateway)
         self._faces: tuple[Face, ...] = (OpenInference(gateway), Invocations(gateway), OpenApi(gateway))
-        self._deadlines = Deadlines()
         self._tracing = tracing
         self._access = access or AccessLog(None, 0)
         self._log = structlog.get_logger("tournant.gateway")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request, or follow the server's life."""
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "lifespan":
+        """Follow the server's life; requests come through its connections."""
+        if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
-    async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
-        started = time.perf_counter()
-        path: str = scope["path"]
-        headers = scope["headers"]
-        face = self._named
-        if not path.startswith(PREDICT):
-            face = next((one for one in self._faces if one.takes(path)), face)
-        if self._tracing:
-            with self._tracing.request(face.protocol, scope["method"], path, headers) as span:
-                reply, error = await self._reply(face, scope, receive)
-                span.end(reply.status, face.deployment(path), error)
-        else:
-            reply, error = await self._reply(face, scope, receive)
-        seconds = time.perf_counter() - started
-        identity = _identity(headers)
-        await _respond(send, receive, reply, identity)
-        self._note(face, scope, reply.status, seconds, identity, error)
+    def check(self, call: Call) -> None:
+        """Raise Denied if the gateway has a token and the request does not."""
+        if self._proof and call.path not in OPEN:
+            _demand(call.headers, self._proof)
 
-    async def _reply(self, face: Face, scope: Message, receive: Receive) -> tuple[Reply, str]:
+    def immediate(self, call: Call) -> bool:
+        """Tell whether `respond` will wait for nothing: all that may be asked runs on the event loop itself."""
+        endpoint = self._gateway.fleet.endpoints.get(self._face(call.path).deployment(call.path))
+        return endpoint is not None and endpoint.inline
+
+    async def respond(self, call: Call) -> Reply:
+        """Answer one request."""
+        started = time.perf_counter()
+        face = self._face(call.path)
+        if self._tracing:
+            with self._tracing.request(face.protocol, call.method, call.path, call.headers) as span:
+                reply, error = await self._reply(face, call)
+                span.end(reply.status, face.deployment(call.path), error)
+        else:
+            reply, error = await self._reply(face, call)
+        return self._noted(face, call, reply, error, started)
+
+    def refuse(self, call: Call, error: TournantError) -> Reply:
+        """Say what is wrong with a request that is not whole."""
+        face = self._face(call.path)
+        return self._noted(face, call, _refusal(face, error), error.code, time.perf_counter())
+
+    def _face(self, path: str) -> Face:
+        if path.startswith(PREDICT):
+            return self._named
+        return next((one for one in self._faces if one.takes(path)), self._named)
+
+    async def _reply(self, face: Face, call: Call) -> tuple[Reply, str]:
         """Give the answer to a request, and the code of its error if it is one."""
-        path, headers = scope["path"], scope["headers"]
         try:
-            if self._proof and not path.endswith(OPEN):
-                _demand(headers, self._proof)
-            call = Call(scope["method"], path, headers, lambda: read_body(headers, receive, self._deadlines))
-            return await face.answer(call), ""
+            plain = unpacked(call.body, call.headers)
+            return await face.answer(call if plain is call.body else call._replace(body=plain)), ""
         except TournantError as exc:
             return _refusal(face, exc), exc.code
         except Exception as exc:
-            self._log.exception("request failed", path=path)
+            self._log.exception("request failed", path=call.path)
             fault = TournantError(f"the gateway has a fault ({type(exc).__name__}); see its log")
             return _refusal(face, fault), fault.code
 
-    def _note(self, face: Face, scope: Message, status: int, seconds: float, identity: bytes, error: str) -> None:
-        path = scope["path"]
-        deployment = face.deployment(path)
+    def _noted(self, face: Face, call: Call, reply: Reply, error: str, started: float) -> Reply:
+        """Count an answer, and give it with the request's id."""
+        seconds = time.perf_counter() - started
+        identity = request_id(header(call.headers, b"x-request-id")) or next(_new_ids).encode()
+        deployment = face.deployment(call.path)
         if deployment:
             known = deployment if deployment in self._gateway.fleet.endpoints else ""
-            self._metrics.answered(known, face.protocol, status, seconds)
+            self._metrics.answered(known, face.protocol, reply.status, seconds)
             if error:
                 self._metrics.failed(known, face.protocol, error)
         if self._access.on:
-            trace = header(scope["headers"], b"traceparent")
-            told = (scope["method"], path, status, seconds, identity.decode(), trace_id(trace), error)
-            self._access.note(*told)
+            trace = trace_id(header(call.headers, b"traceparent"))
+            self._access.note(call.method, call.path, reply.status, seconds, identity.decode(), trace, error)
+        return Reply(reply.status, reply.body, (*reply.headers, (b"x-request-id", identity)))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -178,48 +188,11 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _identity(headers: Any) -> bytes:
-    """Give the request's id: its client's, or a new one."""
-    return request_id(header(headers, b"x-request-id")) or next(_new_ids).encode()
-
-
 def _refusal(face: Face, error: TournantError) -> Reply:
     reply = face.refusal(error)
     if isinstance(error, Overloaded | Unavailable | WorkerLost):
         return reply._replace(headers=(*reply.headers, RETRY_AFTER))
     return reply
-
-
-async def _respond(send: Send, receive: Receive, reply: Reply, identity: bytes) -> None:
-    headers = [
-        *reply.headers,
-        (b"content-length", str(len(reply.body)).encode()),
-        (b"x-request-id", identity),
-    ]
-    if reply.status not in (408, 413):
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body})
-        return
-    # The rest of the body is on its way. Closing at once would reset the connection under the answer, so the client is
-    # told first, and what still comes is thrown away for a moment.
-    headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body, "more_body": True})
-    await _discard(receive)
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _discard(receive: Receive) -> None:
-    left, deadline = LINGER_BYTES, time.monotonic() + LINGER_SECONDS
-    try:
-        async with asyncio.timeout_at(asyncio.get_running_loop().time() + LINGER_SECONDS):
-            while left > 0 and time.monotonic() < deadline:
-                message = await receive()
-                left -= len(message.get("body", b""))
-                if not message.get("more_body"):
-                    return
-    except TimeoutError:
-        return
 
 
 def _demand(headers: Any, proof: bytes) -> None:

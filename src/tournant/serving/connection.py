@@ -1,97 +1,416 @@
-"""A client's connection: uvicorn's, with two things added: answers leave in one piece, and headers must come in time."""
+"""A client's connection: HTTP/1.1 as httptools reads it, requests answered one after the other as soon as they are whole."""
 
 import asyncio
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Coroutine
+from enum import Enum, auto
+from functools import partial
+from http import HTTPStatus
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+import msgspec
 
-__all__ = ["Connection"]
+from tournant.errors import TournantError
+from tournant.serving.body import BODY_LIMIT_BYTES, too_large
+from tournant.serving.exchange import Call, Reply
+from tournant.serving.failures import NotAllowed, SlowClient
 
-HEAD_SECONDS = 10.0
-_SLOW_HEAD = b'{"error":{"code":"slow_client","message":"the headers did not arrive within 10 s: send them in one go","place":""}}'
-_TOO_SLOW = (
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: "
-    + str(len(_SLOW_HEAD)).encode()
-    + b"\r\n\r\n"
-    + _SLOW_HEAD
-)
+__all__ = ["Application", "Connection", "Listener"]
+
+HEAD_SECONDS = 10.0  # for a whole head, from its first byte or the opening of the connection
+BODY_SECONDS = 10.0
+KEEP_ALIVE_SECONDS = 75.0  # between two requests
+LOOK_SECONDS = 0.25  # between two looks at who is late
+HEAD_LIMIT_BYTES = 64 << 10
+LINGER_BYTES = 32 << 20
+LINGER_SECONDS = 2.0
+TOGETHER = 16  # answers, at most, that leave together
+PIPELINED = 32  # requests of one connection that wait; then it is not read
+_STATUS = {int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE, _KEEP = b"connection: close\r\n", b"connection: keep-alive\r\n"
 
 
-class Connection(HttpToolsProtocol):
+class Application(Protocol):
+    """Who answers."""
+
+    arrived: Callable[[], None]  # told when a client's bytes are about to be read
+
+    def check(self, call: Call) -> None:
+        """Raise a TournantError if a request is to be refused by its head alone."""
+        ...
+
+    def immediate(self, call: Call) -> bool:
+        """Tell whether `respond` will wait for nothing."""
+        ...
+
+    async def respond(self, call: Call) -> Reply:
+        """Answer a request; raises nothing."""
+        ...
+
+    def refuse(self, call: Call, error: TournantError) -> Reply:
+        """Say what is wrong with a request that is not whole."""
+        ...
+
+
+class _Phase(Enum):
+    IDLE = auto()
+    HEAD = auto()
+    BODY = auto()
+    LINGER = auto()  # answered and to be closed, but its body is still on its way
+
+
+class _Asked(NamedTuple):
+    """A request that waits for its turn; `unfinished` is one that is refused before its body is there."""
+
+    call: Call
+    keep: bool
+    version: str
+    fault: TournantError | None = None
+    unfinished: bool = False
+
+
+class Listener:
+    """What all connections of one server share: who answers them, and the clock by which silent clients are let go."""
+
+    def __init__(self, app: Application) -> None:
+        """Let `app` answer."""
+        self.app = app
+        self._timer: asyncio.TimerHandle | None = None
+        self._unsent: list[tuple[Any, bytes]] = []
+
+    def connection(
+        self, *, server_state: Any, _loop: asyncio.AbstractEventLoop | None = None, **_more: object
+    ) -> "Connection":
+        """Give the protocol of one more connection; uvicorn's server asks, and knows it by `server_state`."""
+        return Connection(self, server_state, _loop or asyncio.get_running_loop())
+
+    def watch(self, state: Any, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at every connection now and then, while there is any: a timer for each request would cost more than its parsing."""
+        if self._timer is None:
+            self._timer = loop.call_later(LOOK_SECONDS, self._look, state, loop)
+
+    def write(self, transport: Any, data: bytes, loop: asyncio.AbstractEventLoop) -> None:
+        """Send with what others are told in this turn of the event loop.
+
+        A client that is woken by its answer is likely asleep again by the next one, and waking is what costs most in a write.
+        """
+        if not self._unsent:
+            loop.call_soon(self.flush)
+        self._unsent.append((transport, data))
+        if len(self._unsent) >= TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send now."""
+        unsent, self._unsent = self._unsent, []
+        for transport, data in unsent:
+            if not transport.is_closing():
+                transport.write(data)
+
+    def _look(self, state: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now = loop.time()
+        for connection in list(state.connections):
+            connection.look(now)
+        if state.connections:
+            self.watch(state, loop)
+
+
+class Connection(asyncio.Protocol):
     """One client's connection.
 
-    A connection that has sent no whole head `HEAD_SECONDS` after it began one, or after it was opened, is closed: whoever
-    opens many of them and says little holds none for long. What waits between two requests is uvicorn's keep-alive.
+    Whatever need not wait is answered where it is read: no task is made for it. Whoever opens many connections and says
+    little holds none for long.
     """
 
-    _patience: asyncio.TimerHandle | None = None
-    _began = False
+    def __init__(self, listener: Listener, state: Any, loop: asyncio.AbstractEventLoop) -> None:
+        """Belong to `listener`; `state` is where uvicorn's server looks for connections and tasks that it has to wait for."""
+        self._listener = listener
+        self._app = listener.app
+        self._state = state
+        self._loop = loop
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._phase = _Phase.IDLE
+        self._since = loop.time()
+        self._fresh = True  # nothing was asked yet
+        self._busy = False  # a task answers
+        self._full = False  # the client does not read what it is told
+        self._unread = False  # the client asks faster than it is answered
+        self._ending = False  # no request after those that are there
+        self._waiting: deque[_Asked] = deque()
+        self._head_bytes = self._discarded = 0
+        self._reset()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def _reset(self) -> None:
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._length = 0
+        self._expects = False
+        self._told = False
+        self._fault: TournantError | None = None
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first request."""
-        super().connection_made(_OneWrite(transport, self.loop))  # type: ignore[arg-type]
-        self._patience = self.loop.call_later(HEAD_SECONDS, self._lose_patience)
+        self._transport: Any = transport
+        self._state.connections.add(self)
+        self._listener.watch(self._state, self._loop)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
-        self._arrived()
-        super().connection_lost(exc)
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio gives it
+        """Forget what was not answered."""
+        self._state.connections.discard(self)
+        self._waiting.clear()
+        self._parser = None  # it knows this connection: together they would wait for the garbage collector
 
     def data_received(self, data: bytes) -> None:
-        """Take in bytes; a head that is not whole with them has to be so soon."""
-        super().data_received(data)
-        if self._began and self._patience is None:
-            self._patience = self.loop.call_later(HEAD_SECONDS, self._lose_patience)
+        """Take in bytes, and answer what is whole with them."""
+        if self._parser is None or self._transport.is_closing():
+            return
+        self._app.arrived()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError as exc:
+            self._give_up(400, "malformed", f"this is not HTTP: {exc}")
+            return
+        if self._phase is _Phase.IDLE:
+            return
+        if self._phase is _Phase.HEAD:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_LIMIT_BYTES:
+                self._give_up(431, "too_large", f"the headers have more than {HEAD_LIMIT_BYTES >> 10} kB: send fewer")
+        elif self._phase is _Phase.LINGER:
+            self._discarded += len(data)
+            if self._discarded > LINGER_BYTES:
+                self._close()
+        elif self._fault and not self._told:
+            self._refuse_unfinished()
+
+    def eof_received(self) -> bool:
+        """Let the client have what it asked for before it stopped asking."""
+        self._ending = True
+        self._listener.flush()
+        return self._busy or bool(self._waiting)
+
+    def pause_writing(self) -> None:
+        """Answer no more until the client reads."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._full = False
+        self._proceed()
+
+    def shutdown(self) -> None:
+        """End after what was asked so far."""
+        self._ending = True
+        if not self._busy and not self._waiting and self._phase is not _Phase.BODY:
+            self._close()
+
+    def look(self, now: float) -> None:
+        """End what takes too long."""
+        waited = now - self._since
+        if self._busy or self._waiting or self._transport.is_closing():
+            return
+        if self._phase is _Phase.IDLE:
+            if waited > (HEAD_SECONDS if self._fresh else KEEP_ALIVE_SECONDS):
+                self._transport.close()
+        elif self._phase is _Phase.HEAD:
+            if waited > HEAD_SECONDS:
+                wanted = f"the headers did not arrive within {HEAD_SECONDS:.0f} s: send them in one go"
+                self._give_up(408, "slow_client", wanted)
+        elif self._phase is _Phase.BODY:
+            if waited > BODY_SECONDS:
+                self._fault = SlowClient(f"the body did not arrive within {BODY_SECONDS:.0f} s: send it in one go")
+                self._refuse_unfinished()
+        elif waited > LINGER_SECONDS:
+            self._transport.close()
+
+    # What the parser calls.
 
     def on_message_begin(self) -> None:
-        """Note that a head has begun."""
-        self._began = True
-        super().on_message_begin()
+        """Begin a request."""
+        self._reset()
+        self._fresh = False
+        self._head_bytes = 0
+        self._phase = _Phase.HEAD
+        self._since = self._loop.time()
+
+    def on_url(self, url: bytes) -> None:
+        """Take in a piece of the path."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take in a header."""
+        name = name.lower()
+        self._headers.append((name, value))
+        if name == b"content-length":
+            self._length = int(value)
+        elif name == b"expect":
+            self._expects = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
-        """Note that the head is there."""
-        self._arrived()
-        super().on_headers_complete()
+        """Look at what the head alone says."""
+        self._phase = _Phase.BODY
+        parser = self._parser
+        self._method: str = parser.get_method().decode()
+        self._path = _path(self._url)
+        try:
+            if self._length > BODY_LIMIT_BYTES:
+                raise too_large(self._length)
+            if self._method == "CONNECT":
+                raise NotAllowed("CONNECT is not possible: this is no proxy")
+            self._app.check(Call(self._method, self._path, self._headers))
+        except TournantError as exc:
+            self._fault = exc
+        if self._expects and not self._fault and not self._busy and not self._waiting:
+            self._transport.write(_CONTINUE)
 
-    def _arrived(self) -> None:
-        self._began = False
-        if self._patience:
-            self._patience.cancel()
-            self._patience = None
+    def on_body(self, body: bytes) -> None:
+        """Take in a piece of the body."""
+        if self._fault:
+            return
+        self._body.append(body)
+        self._body_bytes += len(body)
+        if self._body_bytes > BODY_LIMIT_BYTES:
+            self._fault = too_large(self._body_bytes)
+            self._body.clear()
 
-    def _lose_patience(self) -> None:
-        if not self.transport.is_closing():
-            if self._began:
-                self.transport.write(_TOO_SLOW)
-            self.transport.close()
+    def on_message_complete(self) -> None:
+        """Answer, or wait for the turn to be answered."""
+        if (
+            self._parser.should_upgrade() and not self._fault
+        ):  # nothing is there to change to: it is read again without that wish
+            return
+        if self._told:
+            if self._phase is _Phase.LINGER:
+                self._close()
+            self._phase = _Phase.IDLE
+            return
+        self._phase = _Phase.IDLE
+        self._since = self._loop.time()
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        call = Call(self._method, self._path, self._headers, body)
+        parser = self._parser
+        keep = parser.should_keep_alive() and self._method != "CONNECT"
+        self._take(_Asked(call, keep, parser.get_http_version(), self._fault))
 
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as exc:  # the parser stops behind the head, as if the rest were no HTTP
+            kept = [pair for pair in self._headers if pair[0] not in (b"upgrade", b"connection", b"expect")]
+            lines = b"".join([b"%b: %b\r\n" % pair for pair in kept])
+            head = b"%b %b HTTP/1.1\r\n%b\r\n" % (self._method.encode(), self._url, lines)
+            self._parser = httptools.HttpRequestParser(self)
+            self._parser.feed_data(head + data[exc.args[0] :])
 
-class _OneWrite:
-    """A transport that sends what is written within one turn of the event loop together.
+    # What becomes of requests.
 
-    uvicorn writes an answer's head and body apart: two system calls, which wake the client twice.
-    """
+    def _refuse_unfinished(self) -> None:
+        self._told = True
+        self._body.clear()
+        call = Call(self._method, self._path, self._headers)
+        self._take(_Asked(call, keep=False, version="1.1", fault=self._fault, unfinished=True))
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._pending: list[bytes] = []
+    def _take(self, asked: _Asked) -> None:
+        if not self._waiting and not self._busy and not self._full:
+            self._begin(asked)
+            return
+        self._waiting.append(asked)
+        if len(self._waiting) >= PIPELINED and not self._unread:
+            self._unread = True
+            self._transport.pause_reading()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+    def _proceed(self) -> None:
+        while self._waiting and not self._busy and not self._full:
+            self._begin(self._waiting.popleft())
+        if self._unread and not self._waiting and not self._transport.is_closing():
+            self._unread = False
+            self._transport.resume_reading()
 
-    def write(self, data: bytes) -> None:
-        if not self._pending:
-            self._loop.call_soon(self._flush)
-        self._pending.append(data)
+    def _begin(self, asked: _Asked) -> None:
+        app, call = self._app, asked.call
+        if asked.fault:
+            self._answer(asked, app.refuse(call, asked.fault))
+        elif app.immediate(call):
+            self._answer(asked, _at_once(app.respond(call)))
+        else:
+            self._busy = True
+            task = self._loop.create_task(app.respond(call))
+            self._state.tasks.add(task)
+            task.add_done_callback(partial(self._answered, asked))
 
-    def close(self) -> None:
-        self._flush()
+    def _answered(self, asked: _Asked, task: asyncio.Task[Reply]) -> None:
+        self._state.tasks.discard(task)
+        self._busy = False
+        if task.cancelled() or task.exception():
+            self._transport.close()
+            return
+        self._answer(asked, task.result())
+        self._proceed()
+
+    def _answer(self, asked: _Asked, reply: Reply) -> None:
+        transport = self._transport
+        if transport.is_closing():
+            return
+        last = not asked.keep or (self._ending and not self._waiting)
+        persistence = _CLOSE if last else _KEEP if asked.version == "1.0" else b""
+        data = _encoded(reply, persistence, bodiless=asked.call.method == "HEAD")
+        self._listener.write(transport, data, self._loop)
+        self._since = self._loop.time()
+        if asked.unfinished and self._phase is _Phase.BODY:
+            # The rest of the body is on its way. Closing at once would reset the connection under the answer, so what still
+            # comes is thrown away for a moment.
+            self._phase = _Phase.LINGER
+        elif last:
+            self._waiting.clear()
+            self._close()
+
+    def _close(self) -> None:
+        self._listener.flush()
         self._transport.close()
 
-    def _flush(self) -> None:
-        if self._pending:
-            data = b"".join(self._pending)
-            self._pending.clear()
-            if not self._transport.is_closing():
-                self._transport.write(data)
+    def _give_up(self, status: int, code: str, message: str) -> None:
+        """Say why no more of this connection is read, and close it."""
+        if not self._transport.is_closing():
+            body = msgspec.json.encode({"error": {"code": code, "message": message, "place": ""}})
+            self._listener.write(self._transport, _encoded(Reply(status, body), _CLOSE, bodiless=False), self._loop)
+            self._close()
+
+
+def _at_once(answering: Coroutine[Any, Any, Reply]) -> Reply:
+    """Give what a coroutine that waits for nothing returns."""
+    try:
+        answering.send(None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    answering.close()
+    raise RuntimeError("what was to be answered at once waits for something")
+
+
+def _encoded(reply: Reply, persistence: bytes, *, bodiless: bool) -> bytes:
+    """Give an answer's bytes, head and body in one piece: apart they would wake the client twice."""
+    headers = b"".join([b"%b: %b\r\n" % pair for pair in reply.headers])
+    length = b"content-length: %d\r\n" % len(reply.body)
+    return b"".join((_STATUS[reply.status], headers, length, persistence, b"\r\n", b"" if bodiless else reply.body))
+
+
+def _path(url: bytes) -> str:
+    """Give the unquoted path of a request's target.
+
+    >>> _path(b"/predict/flights?a=1"), _path(b"http://host/predict/fl%C3%BCge"), _path(b"*")
+    ('/predict/flights', '/predict/flüge', '*')
+    """
+    if url[:1] == b"/" and b"%" not in url:
+        return url.partition(b"?")[0].partition(b"#")[0].decode("latin-1")
+    try:
+        path = httptools.parse_url(url).path or b"/"
+    except httptools.HttpParserInvalidURLError:
+        path = url
+    return unquote(path.decode("latin-1"))

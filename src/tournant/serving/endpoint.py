@@ -67,6 +67,7 @@ class Endpoint:
         self.stable = Arm(stable, "stable", route, self.schema)
         self.canary = Arm(canary, "canary", route, self.schema) if canary and canary is not stable else None
         self.shadows = tuple(Arm(shadow, "shadow", route, self.schema) for shadow in shadows)
+        self._arms = (self.stable, *((self.canary,) if self.canary else ()), *self.shadows)
         self._weight = route.canary_weight if self.canary else 0
         self._random = random
         header = route.entity.removeprefix(HEADER) if route.entity.startswith(HEADER) else ""
@@ -78,6 +79,11 @@ class Endpoint:
         """The revisions in it: stable, canary (or empty), shadows."""
         canary = self.canary.held.id if self.canary else ""
         return (self.stable.held.id, canary, *(arm.held.id for arm in self.shadows))
+
+    @property
+    def inline(self) -> bool:
+        """Whether all of its revisions run on the event loop itself, so that no request waits for anything."""
+        return all(arm.held.predictor.inline for arm in self._arms)
 
     def entities(self, rows: Sequence[Row], headers: Headers) -> list[str | None]:
         """Give for each row of a request the value that keeps it to one side of the split, or None."""

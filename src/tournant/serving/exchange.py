@@ -1,6 +1,5 @@
 """One HTTP exchange as the gateway's protocols see it, and what each of them offers."""
 
-from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from tournant.errors import TournantError
@@ -13,12 +12,12 @@ JSON = (b"content-type", b"application/json")
 
 
 class Call(NamedTuple):
-    """A request: its unquoted path, and `read`, which gives the whole body, within its limits."""
+    """A request: its unquoted path, and its whole body, within its limits."""
 
     method: str
     path: str
     headers: Headers
-    read: Callable[[], Awaitable[bytes]]
+    body: bytes = b""
 
 
 class Reply(NamedTuple):

@@ -48,7 +48,7 @@ class Gateway:
     ) -> None:
         """Serve what `loader` loads, record in `spool`, call `changed` when there is something to report."""
         self.metrics = metrics or Metrics(None)
-        self._load = LoopLoad()
+        self.load = LoopLoad()
         self._counters = Counters()
         self._spool = spool
         self._shadows = Shadows(self._counters, spool)
@@ -65,7 +65,7 @@ class Gateway:
 
     def start(self) -> None:
         """Begin to flush the spool regularly."""
-        self._load.start()
+        self.load.start()
         self._flusher = asyncio.create_task(self._flush_regularly())
 
     async def predict(self, deployment: str, body: bytes, headers: Headers = ()) -> bytes:
@@ -84,7 +84,7 @@ class Gateway:
 
     def _admit(self, endpoint: Endpoint) -> None:
         """Overloaded, at once, for a request whose waiting alone would spend half of its SLO."""
-        self._load.admit(endpoint.slo_ms)
+        self.load.admit(endpoint.slo_ms)
         endpoint.admit()
 
     def samples(self) -> list[Sample]:
@@ -165,7 +165,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Write what is in memory and end every worker."""
-        self._load.stop()
+        self.load.stop()
         if self._flusher:
             self._flusher.cancel()
         self._keep_metrics()

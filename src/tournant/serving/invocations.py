@@ -57,7 +57,7 @@ class Invocations:
         endpoint = self._endpoint(call.path)
         kind = header(call.headers, b"content-type").decode("latin-1").partition(";")[0].strip().lower()
         read = _reader(kind)
-        answered = await self._gateway.answer(endpoint, read(await call.read(), endpoint.schema), call.headers)
+        answered = await self._gateway.answer(endpoint, read(call.body, endpoint.schema), call.headers)
         told = {
             "predictions": answered.scores,
             "prediction_ids": answered.ids,

@@ -1,6 +1,7 @@
 """How loaded the event loop is: requests that would wait too long for it are refused at once."""
 
 import asyncio
+import time
 from collections import deque
 
 from tournant.errors import Overloaded
@@ -10,38 +11,74 @@ __all__ = ["LoopLoad"]
 TICK_SECONDS = 0.01
 TICKS = 4  # that must all be late before anybody is refused
 SHARE = 0.5  # of the SLO: the other half is for what comes after the wait
+TELLING = 8  # requests in a turn, from which on it tells what one costs
+LEARNED = 0.1  # of what a turn tells
+SURPRISE = 2.0  # times the usual cost: more in one turn is the machine's doing
 
 
 class LoopLoad:
-    """Measures how late the event loop comes to what is due: that is how long a request waits before it is looked at."""
+    """Estimates how long a request has waited when the event loop comes to look at it.
+
+    What the loop finds to be read at once, it reads in one turn, and answers most of it on the way. So a request has waited
+    for those before it in its turn, and it may have come when the turn before had just begun: as many requests, times what
+    one usually costs. Counted are requests and not time, so that a pause which is the machine's doing refuses nobody.
+
+    What else makes the loop late shows in how late it comes to what is due.
+    """
 
     def __init__(self) -> None:
         """Know of no load."""
-        self.lag_seconds = 0.0
+        self._lag_seconds = 0.0
         self._handle: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._late: deque[float] = deque([0.0] * TICKS, maxlen=TICKS)
+        self._turning = False
+        self._began_at = self._ended_at = 0.0
+        self._asked = self._asked_before = 0
+        self._cost_seconds = 1e-4
 
     def start(self) -> None:
         """Begin to measure, on the running event loop."""
-        loop = asyncio.get_running_loop()
-        self._due = loop.time() + TICK_SECONDS
-        self._handle = loop.call_at(self._due, self._tick, loop)
+        self._loop = asyncio.get_running_loop()
+        self._due = self._loop.time() + TICK_SECONDS
+        self._handle = self._loop.call_at(self._due, self._tick)
 
     def stop(self) -> None:
         """Measure no more."""
         if self._handle:
             self._handle.cancel()
 
+    def arrived(self) -> None:
+        """Note that there is something to be read; the first such begins a turn."""
+        self._asked += 1
+        if self._turning:
+            return
+        self._turning = True
+        self._began_at = time.perf_counter()
+        if self._began_at - self._ended_at > self._asked_before * self._cost_seconds:
+            self._asked_before = 0  # nobody can have waited since then
+        self._loop.call_soon(self._turned)  # which it does when all is read
+
     def admit(self, slo_ms: float) -> None:
         """Overloaded if waiting alone takes more than half of a deployment's SLO now."""
-        if self.lag_seconds * 1e3 > SHARE * slo_ms:
-            lag, share = self.lag_seconds * 1e3, SHARE * slo_ms
-            raise Overloaded(f"overloaded: requests wait {lag:.0f} ms, and may wait {share:.0f} ms; try again later")
+        waits = self._lag_seconds
+        if self._turning:
+            waits = max(waits, (self._asked_before + self._asked) * self._cost_seconds)
+        if waits * 1e3 > SHARE * slo_ms:
+            told, share = waits * 1e3, SHARE * slo_ms
+            raise Overloaded(f"overloaded: requests wait {told:.0f} ms, and may wait {share:.0f} ms; try again later")
 
-    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
+    def _turned(self) -> None:
+        self._turning = False
+        self._ended_at = time.perf_counter()
+        if self._asked >= TELLING:
+            cost = min((self._ended_at - self._began_at) / self._asked, SURPRISE * self._cost_seconds)
+            self._cost_seconds += LEARNED * (cost - self._cost_seconds)
+        self._asked_before, self._asked = self._asked, 0
+
+    def _tick(self) -> None:
+        now = self._loop.time()
         self._late.append(now - self._due)
-        self.lag_seconds = min(self._late)  # late once may be the machine's doing
+        self._lag_seconds = min(self._late)  # late once may be the machine's doing
         self._due = now + TICK_SECONDS
-        self._handle = loop.call_at(self._due, self._tick, loop)
+        self._handle = self._loop.call_at(self._due, self._tick)

@@ -50,6 +50,7 @@ class ConvertedModel:
         self._session = _open(path)
         self._feed = _plan_feed(self._session.get_inputs(), signature.inputs)
         self._output = _choose_output(self._session.get_outputs(), signature.output.kind)
+        self._single: _Single | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._waiting = 0
         self._usual_seconds = 0.0
@@ -62,6 +63,8 @@ class ConvertedModel:
     async def predict(self, rows: Sequence[Values]) -> Sequence[Score]:
         """Give one score a row."""
         if self._thread is None:
+            if self._single and len(rows) == 1:
+                return [self._run_single(self._single, rows[0])]
             return self.run(rows)
         self._waiting += 1
         try:
@@ -88,6 +91,7 @@ class ConvertedModel:
     def measure(self, rows: Sequence[Values], *, runs: int = 300) -> float:
         """Give p99.9 in milliseconds over single rows, and move to a thread if that is slow."""
         self.run(rows[:1])  # the first run allocates
+        self._single = self._bind(rows[0])
         taken = sorted(self._time(rows[index % len(rows)]) for index in range(runs))
         p999 = taken[min(runs - 1, int(runs * 0.999))]
         # One outlier in 300 runs is as likely the machine's as the model's: both must be slow.
@@ -100,6 +104,21 @@ class ConvertedModel:
         """Let the thread end once it is idle; memory goes with the last reference."""
         if self._thread:
             self._thread.shutdown(wait=False)
+
+    def _bind(self, row: Values) -> "_Single | None":
+        """Give the quicker way for single rows if the model has one matrix of numbers, and gives numbers for `row`."""
+        (name, block), *more = self._feed([row]).items()
+        raw = self._session.run([self._output], {name: block})[0] if not more else None
+        if block.dtype == object or not isinstance(raw, np.ndarray) or raw.dtype == object or not raw.size:
+            return None
+        return _Single(self._session, name, block, self._output, raw)
+
+    def _run_single(self, single: "_Single", row: Values) -> Score:
+        try:
+            values = single.run(row)
+        except Exception:  # this row's output may have a shape of its own
+            return self.run([row])[0]
+        return values if self._signature.output.kind == "probabilities" else values[-1]
 
     def _time(self, row: Values) -> float:
         started = time.perf_counter()
@@ -114,6 +133,28 @@ class ConvertedModel:
         if self._signature.output.kind == "probabilities":
             return array.tolist()  # type: ignore[no-any-return]
         return (array if array.ndim == 1 else array.reshape(len(array), -1)[:, -1]).tolist()  # type: ignore[no-any-return]
+
+
+class _Single:
+    """Runs single rows in memory that is bound once, which saves half of a small model's time. For one thread at a time."""
+
+    def __init__(self, session: Any, name: str, block: Array, output: str, raw: Array) -> None:
+        """Feed matrices like `block`, and take outputs like `raw`."""
+        self._session = session
+        self._row, self._out = np.ascontiguousarray(block), np.ascontiguousarray(raw)
+        self._values = self._out.reshape(-1)
+        self._binding = session.io_binding()
+        for bind, tensor, array in (
+            (self._binding.bind_input, name, self._row),
+            (self._binding.bind_output, output, self._out),
+        ):
+            bind(tensor, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+    def run(self, row: Values) -> list[float]:
+        """Give the outputs of one row."""
+        self._row[0] = row
+        self._session.run_with_iobinding(self._binding)
+        return self._values.astype(np.float64).tolist()
 
 
 def _open(path: Path) -> Any:

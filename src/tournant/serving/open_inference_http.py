@@ -124,7 +124,7 @@ class OpenInference:
 
     async def _infer(self, call: Call, endpoint: Endpoint, version: str) -> Reply:
         only = arm_of(endpoint, version)
-        body = await call.read()
+        body = call.body
         head, tail = _split(body, header(call.headers, HEADER_LENGTH).decode("latin-1"))
         asked = self._read(head)
         extras = {"key": asked.parameters.key, "event_time": asked.parameters.event_time}

@@ -21,6 +21,8 @@ __all__ = ["FLUSH_SECONDS", "Record", "Segmented", "Spool", "SpoolHeader", "head
 FLUSH_SECONDS = 0.1
 LIMIT_BYTES = 1 << 30
 ROTATE_BYTES = 64 << 20
+TOGETHER = 64  # records that are encoded at once: a third cheaper than one by one
+_encoder = msgspec.json.Encoder()
 _SQL_TYPES = {
     ColumnType.STRING: "VARCHAR",
     ColumnType.INTEGER: "BIGINT",
@@ -83,19 +85,42 @@ class _File:
         self.header = header
         self.path = path
         self.size_bytes = 0
-        self.pending: list[bytes] = []
+        self.held = 0  # records in memory
+        self.pending: list[Record] = []
+        self.encoded: list[bytes] = []
         path.with_suffix(".columns.json").write_bytes(msgspec.json.encode(header))
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def flush(self) -> int:
-        """Write what is pending; give its bytes."""
-        if not self.pending:
-            return 0
-        block = b"\n".join([*self.pending, b""])
+    def append(self, record: Record) -> None:
+        """Keep a record until the next flush."""
+        self.held += 1
+        self.pending.append(record)
+        if len(self.pending) >= TOGETHER:
+            self.encode()
+
+    def encode(self) -> None:
+        """Encode what is pending."""
+        self.encoded.append(_encoder.encode_lines(self.pending))
         self.pending.clear()
+
+    def forget(self) -> int:
+        """Forget what is in memory; give how many records that were."""
+        held, self.held = self.held, 0
+        self.pending.clear()
+        self.encoded.clear()
+        return held
+
+    def flush(self) -> int:
+        """Write what is in memory; give its bytes."""
+        if not self.held:
+            return 0
+        self.encode()
+        block = b"".join(self.encoded)
+        self.encoded.clear()
         view = memoryview(block)
         while view:
             view = view[os.write(self._descriptor, view) :]
+        self.held = 0
         self.size_bytes += len(block)
         return len(block)
 
@@ -117,7 +142,6 @@ class Spool:
         self._files: dict[str, _File] = {}
         self._number = 0
         self._stamp = time.time_ns() // 1_000_000
-        self._encode = msgspec.json.Encoder().encode
         for left in folder.glob("*.open"):
             left.rename(left.with_suffix(".ndjson"))
         self._written_bytes = sum(path.stat().st_size for path in folder.glob("*.ndjson"))
@@ -136,17 +160,15 @@ class Spool:
         file = self._files.get(header.deployment)
         if file is None or (file.header is not header and file.header != header):
             file = self._open(header)
-        file.pending.append(self._encode(record))
+        file.append(record)
 
     def flush(self) -> None:
         """Write what is in memory; a file that is large enough is handed to the uploader. Drops what the disk refuses."""
         for file in list(self._files.values()):
-            held = len(file.pending)
             try:
                 self._written_bytes += file.flush()
             except OSError:
-                file.pending.clear()
-                self.dropped += held
+                self.dropped += file.forget()
             if file.size_bytes > self._rotate_bytes:
                 self._close(file)
 

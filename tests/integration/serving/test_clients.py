@@ -4,7 +4,6 @@ import json
 import socket
 import time
 
-import tournant.serving.body as body_module
 import tournant.serving.connection as connection_module
 
 SLOW = """
@@ -27,7 +26,7 @@ def everything(client):
 
 def test_a_body_that_does_not_come_is_not_waited_for(control, gateway, converted, deployment, monkeypatch):
     """The client is told so, and others are served meanwhile."""
-    monkeypatch.setattr(body_module, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(connection_module, "BODY_SECONDS", 0.3)
     control.route(deployment(converted(1)))
     control.wait_applied()
     with socket.create_connection(("127.0.0.1", gateway.port)) as slow:
