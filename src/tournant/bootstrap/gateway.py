@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -111,6 +112,10 @@ class GatewayProcess:
 
     async def start(self) -> None:
         """Serve by the cached routes, and start to follow the control plane."""
+        gc.freeze()  # what is loaded stays
+        gc.set_threshold(
+            50_000, 20, 20
+        )  # requests leave no cycles behind, and looking for some takes longer than one of them
         self._loop = asyncio.get_running_loop()
         cached = read_cached_routes(self._cache)
         if cached:

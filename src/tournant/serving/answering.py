@@ -237,7 +237,7 @@ async def _ask(rows: Answered, part: Part, timeout_seconds: float) -> Outcome:
         values = [part.arm.values(rows.request.rows[index]) for index in part.indexes]
     except ModelFailed as exc:  # a column only this revision needs
         return Outcome(None, (time.perf_counter() - started) * 1e3, exc)
-    return await part.arm.held.ask(values, timeout_seconds)
+    return await part.arm.held.ask(values, timeout_seconds, alone=rows.endpoint.compared)
 
 
 def _prediction(prediction_id: str, score: Score, held: Held, *, mixed: bool) -> Prediction:

@@ -96,7 +96,7 @@ class App:
     ) -> None:
         """Serve `gateway`, to whoever sends `token` if there is one; `life` starts and stops what works beside it."""
         self._gateway = gateway
-        self.arrived = gateway.load.arrived
+        self.arrived, self.turned = gateway.load.arrived, gateway.load.turned
         self._metrics = gateway.metrics
         self._life = life
         self._proof = f"Bearer {token}".encode() if token else b""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
 from http import HTTPStatus
@@ -16,6 +16,7 @@ from tournant.errors import TournantError
 from tournant.serving.body import BODY_LIMIT_BYTES, too_large
 from tournant.serving.exchange import Call, Reply
 from tournant.serving.failures import NotAllowed, SlowClient
+from tournant.serving.together import Together
 
 __all__ = ["Application", "Connection", "Listener"]
 
@@ -37,6 +38,7 @@ class Application(Protocol):
     """Who answers."""
 
     arrived: Callable[[], None]  # told when a client's bytes are about to be read
+    turned: Callable[[], None]  # told when all is read, and what need not wait is answered
 
     def check(self, call: Call) -> None:
         """Raise a TournantError if a request is to be refused by its head alone."""
@@ -79,6 +81,8 @@ class Listener:
         """Let `app` answer."""
         self.app = app
         self._timer: asyncio.TimerHandle | None = None
+        self.together = Together()
+        self._turning = False
         self._unsent: list[tuple[Any, bytes]] = []
 
     def connection(
@@ -92,12 +96,25 @@ class Listener:
         if self._timer is None:
             self._timer = loop.call_later(LOOK_SECONDS, self._look, state, loop)
 
+    def arrived(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Note that a client's bytes are about to be read; the first such begins a turn of the event loop."""
+        self.app.arrived()
+        if not self._turning:
+            self._turning = True
+            loop.call_soon(self._turn)  # which it does when all is read
+
+    def _turn(self) -> None:
+        self.together.run()
+        self.flush()
+        self._turning = False
+        self.app.turned()
+
     def write(self, transport: Any, data: bytes, loop: asyncio.AbstractEventLoop) -> None:
         """Send with what others are told in this turn of the event loop.
 
         A client that is woken by its answer is likely asleep again by the next one, and waking is what costs most in a write.
         """
-        if not self._unsent:
+        if not self._unsent and not self._turning:
             loop.call_soon(self.flush)
         self._unsent.append((transport, data))
         if len(self._unsent) >= TOGETHER:
@@ -136,7 +153,8 @@ class Connection(asyncio.Protocol):
         self._phase = _Phase.IDLE
         self._since = loop.time()
         self._fresh = True  # nothing was asked yet
-        self._busy = False  # a task answers
+        self._busy = False  # something is being answered
+        self._proceeding = False
         self._full = False  # the client does not read what it is told
         self._unread = False  # the client asks faster than it is answered
         self._ending = False  # no request after those that are there
@@ -172,7 +190,7 @@ class Connection(asyncio.Protocol):
         """Take in bytes, and answer what is whole with them."""
         if self._parser is None or self._transport.is_closing():
             return
-        self._app.arrived()
+        self._listener.arrived(self._loop)
         try:
             self._parse(data)
         except httptools.HttpParserError as exc:
@@ -328,8 +346,10 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _proceed(self) -> None:
+        self._proceeding = True  # what is answered at once does not come back here, each time one call deeper
         while self._waiting and not self._busy and not self._full:
             self._begin(self._waiting.popleft())
+        self._proceeding = False
         if self._unread and not self._waiting and not self._transport.is_closing():
             self._unread = False
             self._transport.resume_reading()
@@ -339,7 +359,8 @@ class Connection(asyncio.Protocol):
         if asked.fault:
             self._answer(asked, app.refuse(call, asked.fault))
         elif app.immediate(call):
-            self._answer(asked, _at_once(app.respond(call)))
+            self._busy = True
+            self._listener.together.add(app.respond(call), partial(self._found, asked))
         else:
             self._busy = True
             task = self._loop.create_task(app.respond(call))
@@ -348,12 +369,16 @@ class Connection(asyncio.Protocol):
 
     def _answered(self, asked: _Asked, task: asyncio.Task[Reply]) -> None:
         self._state.tasks.discard(task)
-        self._busy = False
         if task.cancelled() or task.exception():
             self._transport.close()
             return
-        self._answer(asked, task.result())
-        self._proceed()
+        self._found(asked, task.result())
+
+    def _found(self, asked: _Asked, reply: Reply) -> None:
+        self._busy = False
+        self._answer(asked, reply)
+        if not self._proceeding and (self._waiting or self._unread):
+            self._proceed()
 
     def _answer(self, asked: _Asked, reply: Reply) -> None:
         transport = self._transport
@@ -382,16 +407,6 @@ class Connection(asyncio.Protocol):
             body = msgspec.json.encode({"error": {"code": code, "message": message, "place": ""}})
             self._listener.write(self._transport, _encoded(Reply(status, body), _CLOSE, bodiless=False), self._loop)
             self._close()
-
-
-def _at_once(answering: Coroutine[Any, Any, Reply]) -> Reply:
-    """Give what a coroutine that waits for nothing returns."""
-    try:
-        answering.send(None)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
-    answering.close()
-    raise RuntimeError("what was to be answered at once waits for something")
 
 
 def _encoded(reply: Reply, persistence: bytes, *, bodiless: bool) -> bytes:

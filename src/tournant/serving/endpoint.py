@@ -85,6 +85,11 @@ class Endpoint:
         """Whether all of its revisions run on the event loop itself, so that no request waits for anything."""
         return all(arm.held.predictor.inline for arm in self._arms)
 
+    @property
+    def compared(self) -> bool:
+        """Whether latencies are compared: then each request is run by itself, since stable's would share more runs."""
+        return len(self._arms) > 1
+
     def entities(self, rows: Sequence[Row], headers: Headers) -> list[str | None]:
         """Give for each row of a request the value that keeps it to one side of the split, or None."""
         if self._header:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tournant.domain.registry import Output, Signature
 from tournant.messages.routing import RevisionRoute
@@ -13,7 +13,8 @@ from tournant.serving.outputs import Score, check_scores
 from tournant.serving.predictor import Predictor
 from tournant.serving.schema import Values
 from tournant.serving.split import Breaker
-from tournant.serving.tracing import model_span
+from tournant.serving.together import joined
+from tournant.serving.tracing import model_span, traced
 
 __all__ = ["Held", "Outcome"]
 
@@ -41,24 +42,32 @@ class Held:
         self.breaker = Breaker()
         self.in_flight = 0
 
-    async def ask(self, rows: Sequence[Values], timeout_seconds: float) -> Outcome:
+    async def ask(self, rows: Sequence[Values], timeout_seconds: float, *, alone: bool = True) -> Outcome:
         """Ask the model once for `rows`; never raises what a model does.
 
-        A model on the event loop cannot be interrupted: it is late by the clock, but its answer is there and counts.
+        A model on the event loop cannot be interrupted: it is late by the clock, but its answer is there and counts. Unless
+        it has to be asked `alone`, a row may run with those of other requests; its latency is its share of that run.
         """
         started = time.perf_counter()
+        shared = None
+        scores: Sequence[Any]
         self.in_flight += 1
         try:
-            with model_span(self.id, len(rows)):
-                scores = check_scores(await self._predict(rows, timeout_seconds), len(rows), self.output)
-            error = None
+            if not (alone or traced()) and len(rows) == 1 and self.predictor.inline:
+                shared = await joined(self.predictor, rows[0])
+            if shared:
+                scores = (shared[0],)
+            else:
+                with model_span(self.id, len(rows)):
+                    scores = await self._predict(rows, timeout_seconds)
+            found, error = check_scores(scores, len(rows), self.output), None
         except ModelFailed as exc:
-            scores, error = None, exc
+            found, error = None, exc
         finally:
             self.in_flight -= 1
-        latency_ms = (time.perf_counter() - started) * 1e3 / len(rows)
+        latency_ms = (shared[1] if shared else (time.perf_counter() - started) / len(rows)) * 1e3
         self.latency.note(latency_ms)
-        return Outcome(scores, latency_ms, error)
+        return Outcome(found, latency_ms, error)
 
     async def drain(self, timeout_seconds: float = 30.0) -> None:
         """Wait for requests in flight, then let the model go."""

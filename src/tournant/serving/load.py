@@ -11,6 +11,8 @@ __all__ = ["LoopLoad"]
 TICK_SECONDS = 0.01
 TICKS = 4  # that must all be late before anybody is refused
 SHARE = 0.5  # of the SLO: the other half is for what comes after the wait
+CALM = 0.1  # of the SLO: a turn that takes no more is no sign of a lasting load
+BURST_SHARE = 0.8  # of the SLO, where there was none: what piled up behind a pause of the machine's is soon worked off
 TELLING = 8  # requests in a turn, from which on it tells what one costs
 LEARNED = 0.1  # of what a turn tells
 SURPRISE = 2.0  # times the usual cost: more in one turn is the machine's doing
@@ -34,8 +36,8 @@ class LoopLoad:
         self._late: deque[float] = deque([0.0] * TICKS, maxlen=TICKS)
         self._turning = False
         self._began_at = self._ended_at = 0.0
-        self._asked = self._asked_before = 0
-        self._cost_seconds = 1e-4
+        self._asked = self._asked_before = self._asked_earlier = 0
+        self._cost_ms = 0.1
 
     def start(self) -> None:
         """Begin to measure, on the running event loop."""
@@ -55,26 +57,27 @@ class LoopLoad:
             return
         self._turning = True
         self._began_at = time.perf_counter()
-        if self._began_at - self._ended_at > self._asked_before * self._cost_seconds:
-            self._asked_before = 0  # nobody can have waited since then
-        self._loop.call_soon(self._turned)  # which it does when all is read
+        if (self._began_at - self._ended_at) * 1e3 > self._asked_before * self._cost_ms:
+            self._asked_before = self._asked_earlier = 0  # nobody can have waited since then
 
     def admit(self, slo_ms: float) -> None:
         """Overloaded if waiting alone takes more than half of a deployment's SLO now."""
-        waits = self._lag_seconds
-        if self._turning:
-            waits = max(waits, (self._asked_before + self._asked) * self._cost_seconds)
-        if waits * 1e3 > SHARE * slo_ms:
-            told, share = waits * 1e3, SHARE * slo_ms
-            raise Overloaded(f"overloaded: requests wait {told:.0f} ms, and may wait {share:.0f} ms; try again later")
+        waits, share = self._lag_seconds * 1e3, SHARE * slo_ms
+        if self._turning and waits <= share:
+            waits = (self._asked_before + self._asked) * self._cost_ms
+            if self._asked_earlier * self._cost_ms <= CALM * slo_ms:
+                share = BURST_SHARE * slo_ms
+        if waits > share:
+            raise Overloaded(f"overloaded: requests wait {waits:.0f} ms, and may wait {share:.0f} ms; try again later")
 
-    def _turned(self) -> None:
+    def turned(self) -> None:
+        """Note that all that was to be read is read, and answered as far as it need not wait."""
         self._turning = False
         self._ended_at = time.perf_counter()
         if self._asked >= TELLING:
-            cost = min((self._ended_at - self._began_at) / self._asked, SURPRISE * self._cost_seconds)
-            self._cost_seconds += LEARNED * (cost - self._cost_seconds)
-        self._asked_before, self._asked = self._asked, 0
+            cost_ms = min((self._ended_at - self._began_at) * 1e3 / self._asked, SURPRISE * self._cost_ms)
+            self._cost_ms += LEARNED * (cost_ms - self._cost_ms)
+        self._asked_earlier, self._asked_before, self._asked = self._asked_before, self._asked, 0
 
     def _tick(self) -> None:
         now = self._loop.time()

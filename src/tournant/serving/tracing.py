@@ -14,7 +14,7 @@ from tournant.config import VERSION
 from tournant.errors import Invalid
 from tournant.serving.headers import Headers
 
-__all__ = ["RequestSpan", "Tracing", "model_span", "open_tracing"]
+__all__ = ["RequestSpan", "Tracing", "model_span", "open_tracing", "traced"]
 
 _ADDRESSES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PARENTS = (b"traceparent", b"tracestate")
@@ -42,6 +42,11 @@ def model_span(revision: str, rows: int) -> AbstractContextManager[Any]:
         return _NOTHING
     attributes = {"tournant.revision": revision, "tournant.rows": rows}
     return tracer.start_as_current_span("model", attributes=attributes)  # type: ignore[no-any-return]
+
+
+def traced() -> bool:
+    """Tell whether the request that is being answered has a span."""
+    return _active.get() is not None
 
 
 class RequestSpan:

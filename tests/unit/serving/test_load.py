@@ -1,0 +1,52 @@
+"""When requests are refused: by how many are ahead of one, not by the clock."""
+
+import asyncio
+
+import pytest
+
+from tournant.errors import Overloaded
+from tournant.serving.load import LoopLoad
+
+SLO_MS = 100.0
+
+
+async def turns(*counts):
+    """Give how many of each turn's requests are let in; each costs the tenth of a millisecond that is assumed at first."""
+    load, let_in = LoopLoad(), []
+    load.start()
+    for count in counts:
+        let_in.append(0)
+        for _ in range(count):
+            load.arrived()
+            try:
+                load.admit(SLO_MS)
+            except Overloaded as exc:
+                assert "try again later" in exc.message
+            else:
+                let_in[-1] += 1
+        load._cost_ms = 0.1  # what a turn of nothing but this test would teach
+        load.turned()
+        load._cost_ms = 0.1
+    load.stop()
+    return let_in
+
+
+@pytest.mark.parametrize("count", [1, 100, 700])
+def test_a_turn_that_can_be_answered_in_time_is(count):
+    """However many come at once, and whatever made them: a pause of the machine's refuses nobody."""
+    assert asyncio.run(turns(count)) == [count]
+
+
+def test_a_burst_has_an_end():
+    """Whoever could not be answered within the SLO is told so at once."""
+    assert asyncio.run(turns(4_000)) == [800]
+
+
+def test_turn_after_turn_there_is_room_for_half_of_the_slo():
+    """Who comes while one turn is worked on waits for the rest of it, too."""
+    assert asyncio.run(turns(400, 400, 400, 400)) == [400, 400, 100, 100]
+
+
+def test_what_piled_up_once_is_worked_off():
+    """Each turn after it is shorter."""
+    assert asyncio.run(turns(10, 500, 250, 125, 60)) == [10, 500, 250, 125, 60]
