@@ -112,10 +112,6 @@ class GatewayProcess:
 
     async def start(self) -> None:
         """Serve by the cached routes, and start to follow the control plane."""
-        gc.freeze()  # what is loaded stays
-        gc.set_threshold(
-            50_000, 20, 20
-        )  # requests leave no cycles behind, and looking for some takes longer than one of them
         self._loop = asyncio.get_running_loop()
         cached = read_cached_routes(self._cache)
         if cached:
@@ -171,6 +167,8 @@ def run_gateway(settings: Settings, control_url: str, *, share_port: bool = Fals
     process = GatewayProcess(
         settings, control_url, f"http://{_reachable(host)}:{port}", UvEnvironments(settings), share_port=share_port
     )
+    gc.freeze()  # what is loaded stays
+    gc.set_threshold(50_000, 20, 20)  # requests leave no cycles behind, and looking for some takes longer
     uvicorn.Server(server_config(process.app)).run(sockets=[bound])
 
 
