@@ -20,6 +20,7 @@ from tournant.serving.invocations import Invocations
 from tournant.serving.metrics import CONTENT_TYPE, render
 from tournant.serving.open_inference_http import OpenInference
 from tournant.serving.openapi import OpenApi
+from tournant.serving.shedding import glance
 from tournant.serving.tracing import Tracing
 
 __all__ = ["App"]
@@ -104,6 +105,7 @@ class App:
         self._faces: tuple[Face, ...] = (OpenInference(gateway), Invocations(gateway), OpenApi(gateway))
         self._tracing = tracing
         self._access = access or AccessLog(None, 0)
+        self._overloaded: dict[tuple[str, str], Reply] = {}  # by protocol and message
         self._log = structlog.get_logger("tournant.gateway")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -137,6 +139,32 @@ class App:
         """Say what is wrong with a request that is not whole."""
         face = self._face(call.path)
         return self._noted(face, call, _refusal(face, error), error.code, time.perf_counter())
+
+    def shed(self, data: bytes) -> Reply | None:
+        """Refuse a request by its bytes, unread, where it would be refused anyhow; None where it is to be read."""
+        load = self._gateway.load
+        if not load.refusing or self._tracing:
+            return None
+        started = time.perf_counter()
+        call = glance(data)
+        if call is None:
+            return None
+        face = self._face(call.path)
+        endpoint = self._gateway.fleet.endpoints.get(face.deployment(call.path))
+        if endpoint is None:
+            return None
+        try:
+            self.check(call)
+            load.admit(endpoint.slo_ms)
+        except Overloaded as exc:
+            known = (face.protocol, exc.message)
+            reply = self._overloaded.get(known)
+            if reply is None:
+                reply = self._overloaded[known] = _refusal(face, exc)
+            return self._noted(face, call, reply, exc.code, started)
+        except Denied:
+            pass
+        return None
 
     def _face(self, path: str) -> Face:
         if path.startswith(PREDICT):

@@ -20,9 +20,9 @@ from tournant.serving.together import Together
 
 __all__ = ["Application", "Connection", "Listener"]
 
-HEAD_SECONDS = 10.0  # for a whole head, from its first byte or the opening of the connection
+HEAD_SECONDS = 10.0  # for a whole head, from its first byte
 BODY_SECONDS = 10.0
-KEEP_ALIVE_SECONDS = 75.0  # between two requests
+KEEP_ALIVE_SECONDS = 75.0  # between two requests, or before the first
 LOOK_SECONDS = 0.25  # between two looks at who is late
 HEAD_LIMIT_BYTES = 64 << 10
 LINGER_BYTES = 32 << 20
@@ -39,6 +39,10 @@ class Application(Protocol):
 
     arrived: Callable[[], None]  # told when a client's bytes are about to be read
     turned: Callable[[], None]  # told when all is read, and what need not wait is answered
+
+    def shed(self, data: bytes) -> Reply | None:
+        """Refuse a request by the first bytes of it, if it is whole with them and there is too much to do; else None."""
+        ...
 
     def check(self, call: Call) -> None:
         """Raise a TournantError if a request is to be refused by its head alone."""
@@ -152,7 +156,6 @@ class Connection(asyncio.Protocol):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._phase = _Phase.IDLE
         self._since = loop.time()
-        self._fresh = True  # nothing was asked yet
         self._busy = False  # something is being answered
         self._proceeding = False
         self._full = False  # the client does not read what it is told
@@ -191,6 +194,12 @@ class Connection(asyncio.Protocol):
         if self._parser is None or self._transport.is_closing():
             return
         self._listener.arrived(self._loop)
+        if self._phase is _Phase.IDLE and not self._busy and not self._waiting and not self._full:
+            refusal = self._app.shed(data)
+            if refusal:
+                self._listener.write(self._transport, _encoded(refusal, b"", bodiless=False), self._loop)
+                self._since = self._loop.time()
+                return
         try:
             self._parse(data)
         except httptools.HttpParserError as exc:
@@ -236,7 +245,7 @@ class Connection(asyncio.Protocol):
         if self._busy or self._waiting or self._transport.is_closing():
             return
         if self._phase is _Phase.IDLE:
-            if waited > (HEAD_SECONDS if self._fresh else KEEP_ALIVE_SECONDS):
+            if waited > KEEP_ALIVE_SECONDS:
                 self._transport.close()
         elif self._phase is _Phase.HEAD:
             if waited > HEAD_SECONDS:
@@ -254,7 +263,6 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._reset()
-        self._fresh = False
         self._head_bytes = 0
         self._phase = _Phase.HEAD
         self._since = self._loop.time()

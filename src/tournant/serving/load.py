@@ -16,6 +16,7 @@ BURST_SHARE = 0.8  # of the SLO, where there was none: what piled up behind a pa
 TELLING = 8  # requests in a turn, from which on it tells what one costs
 LEARNED = 0.1  # of what a turn tells
 SURPRISE = 2.0  # times the usual cost: more in one turn is the machine's doing
+REFUSAL = 0.2  # of what an answer costs
 
 
 class LoopLoad:
@@ -23,7 +24,8 @@ class LoopLoad:
 
     What the loop finds to be read at once, it reads in one turn, and answers most of it on the way. So a request has waited
     for those before it in its turn, and it may have come when the turn before had just begun: as many requests, times what
-    one usually costs. Counted are requests and not time, so that a pause which is the machine's doing refuses nobody.
+    one usually costs, those that were refused for less. Counted are requests and not time, so that a pause which is the
+    machine's doing refuses nobody.
 
     What else makes the loop late shows in how late it comes to what is due.
     """
@@ -36,8 +38,10 @@ class LoopLoad:
         self._late: deque[float] = deque([0.0] * TICKS, maxlen=TICKS)
         self._turning = False
         self._began_at = self._ended_at = 0.0
-        self._asked = self._asked_before = self._asked_earlier = 0
+        self._asked = self._asked_before = self._asked_earlier = 0.0  # in answers' worth
         self._cost_ms = 0.1
+        self._refused = False
+        self.refusing = False  # somebody was refused in this turn or the last
 
     def start(self) -> None:
         """Begin to measure, on the running event loop."""
@@ -58,7 +62,7 @@ class LoopLoad:
         self._turning = True
         self._began_at = time.perf_counter()
         if (self._began_at - self._ended_at) * 1e3 > self._asked_before * self._cost_ms:
-            self._asked_before = self._asked_earlier = 0  # nobody can have waited since then
+            self._asked_before = self._asked_earlier = 0.0  # nobody can have waited since then
 
     def admit(self, slo_ms: float) -> None:
         """Overloaded if waiting alone takes more than half of a deployment's SLO now."""
@@ -68,16 +72,19 @@ class LoopLoad:
             if self._asked_earlier * self._cost_ms <= CALM * slo_ms:
                 share = BURST_SHARE * slo_ms
         if waits > share:
-            raise Overloaded(f"overloaded: requests wait {waits:.0f} ms, and may wait {share:.0f} ms; try again later")
+            self._refused = self.refusing = True
+            self._asked -= 1 - REFUSAL
+            raise Overloaded(f"overloaded: requests would wait for more than {share:.0f} ms; try again later")
 
     def turned(self) -> None:
         """Note that all that was to be read is read, and answered as far as it need not wait."""
         self._turning = False
+        self.refusing, self._refused = self._refused, False
         self._ended_at = time.perf_counter()
         if self._asked >= TELLING:
             cost_ms = min((self._ended_at - self._began_at) * 1e3 / self._asked, SURPRISE * self._cost_ms)
             self._cost_ms += LEARNED * (cost_ms - self._cost_ms)
-        self._asked_earlier, self._asked_before, self._asked = self._asked_before, self._asked, 0
+        self._asked_earlier, self._asked_before, self._asked = self._asked_before, self._asked, 0.0
 
     def _tick(self) -> None:
         now = self._loop.time()

@@ -38,8 +38,9 @@ def test_a_body_that_does_not_come_is_not_waited_for(control, gateway, converted
 
 
 def test_headers_that_do_not_come_are_not_waited_for(control, gateway, converted, deployment, monkeypatch):
-    """Neither those of a first request nor those of a second; a client that says nothing at all is let go too."""
+    """Neither those of a first request nor those of a second; a client that says nothing for long is let go too."""
     monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connection_module, "KEEP_ALIVE_SECONDS", 1.0)
     control.route(deployment(converted(1)))
     control.wait_applied()
     address = ("127.0.0.1", gateway.port)

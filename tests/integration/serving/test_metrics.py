@@ -1,12 +1,16 @@
 """Metrics, request ids, the access log, overload: what a gateway tells about itself, and how it says no."""
 
 import json
+import socket
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+import tournant.serving.app as app_module
+import tournant.serving.load as load_module
 from tournant.serving.metrics import Metrics, Sample, render
+from tournant.serving.shedding import glance
 
 SLOW = """
 import time
@@ -101,6 +105,33 @@ def test_request_ids_come_back_and_the_access_log_has_them(control, run, tmp_pat
     ]
     assert lines[0]["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
     assert lines[0]["milliseconds"] > 0
+
+
+def test_who_is_refused_unread_is_told_and_counted_the_same(control, gateway, converted, deployment, monkeypatch):
+    """From the second on, refusals of an overloaded loop take no parsing: answer, id, metrics and connection are as ever."""
+    control.route(deployment(converted(1)))
+    control.wait_applied()
+    glanced = []
+    monkeypatch.setattr(app_module, "glance", lambda data: glanced.append(glance(data)) or glanced[-1])
+    body = b'{"inputs": {"plane": "N1", "x": 0.25}}'
+    head = b"POST /predict/flights HTTP/1.1\r\nHost: x\r\nX-Request-Id: a-%d\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as client:
+
+        def asked(number):
+            client.sendall(head % (number, len(body)) + body)
+            return client.recv(65536).replace(b"a-%d" % number, b"ID")
+
+        with monkeypatch.context() as overloaded:
+            overloaded.setattr(load_module, "SHARE", -1.0)
+            overloaded.setattr(load_module, "BURST_SHARE", -1.0)
+            answers = [asked(number) for number in range(3)]
+        assert asked(3).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0].startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"x-request-id: ID\r\n" in answers[0]
+    assert b"retry-after: 1\r\n" in answers[0]
+    assert [call.path for call in glanced[:2]] == ["/predict/flights"] * 2
+    assert exposed(gateway)['tournant_errors_total{deployment="flights",protocol="predict",kind="overloaded"}'] == 3
 
 
 def test_overload_is_refused_at_once_and_the_accepted_stay_in_time(control, gateway, worked, deployment):

@@ -44,7 +44,7 @@ def test_a_burst_has_an_end():
 
 def test_turn_after_turn_there_is_room_for_half_of_the_slo():
     """Who comes while one turn is worked on waits for the rest of it, too."""
-    assert asyncio.run(turns(400, 400, 400, 400)) == [400, 400, 100, 100]
+    assert asyncio.run(turns(400, 400, 400, 400)) == [400, 400, 100, 340]  # to refuse 300 costs as much as to answer 60
 
 
 def test_what_piled_up_once_is_worked_off():
