@@ -12,8 +12,9 @@ from tournant.domain.rollout import Rollout
 from tournant.errors import Invalid, NotFound, Unavailable
 from tournant.sdk.client import Client
 from tournant.sdk.transport import EmbeddedTransport
+from tournant.services.native_models import NATIVE_SUFFIXES
 
-MODEL_FILES = (".pkl", ".pickle", ".joblib", ".onnx")
+MODEL_FILES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".onnx", ".py", *NATIVE_SUFFIXES)
 
 
 @click.command()
@@ -52,7 +53,7 @@ def deploy(
 ) -> None:
     """Roll out WHAT: a model version, a model file, or by default the project's newest model.
 
-    A version is flights@2 or flights@champion; a file model.pkl or model.onnx; a project's deployment settings are those of its
+    A version is flights@2 or flights@champion; a file model.pkl, .onnx, .py, XGBoost's .json or .ubj, LightGBM's .txt, PyTorch's .pt or .pt2; a project's deployment settings are those of its
     tournant.yaml. A model logged with MLflow is models:/flights@champion, models:/flights/2, runs:/RUN/model, or its folder.
     """
     if wait and isinstance(client.transport, EmbeddedTransport):

@@ -4,6 +4,7 @@ Started by path with that environment's interpreter (CPython 3.8 to 3.13): `pyth
 nothing of tournant, and nothing that the environment lacks.
 """
 
+import importlib.util
 import json
 import math
 import os
@@ -58,8 +59,6 @@ def predict_one(request):
 
 def convert(request):
     """Convert, compare with the original, and write the ONNX file if all went well; the caller judges the difference."""
-    import skl2onnx
-
     model = load(request["folder"], request["entry"])
     columns, rows = request["columns"], request["rows"]
     expected = call(model, request["predict"], columns, rows)
@@ -68,14 +67,7 @@ def convert(request):
         expected_odd = call(model, request["predict"], columns, odd) if odd else None
     except Exception:
         odd, expected_odd = [], None  # the original refuses unseen or missing values: so may the converted one
-    copied = with_float32_thresholds(model)
-    boosted = know_boosters(copied)
-    converted = skl2onnx.convert_sklearn(
-        copied,
-        initial_types=input_types(model, columns),
-        options=options(copied),
-        target_opset=OPSETS if boosted else None,
-    )
+    converted = model.to_onnx(columns) if hasattr(model, "to_onnx") else convert_sklearn(model, columns)
     with open(request["target"], "wb") as file:
         file.write(converted.SerializeToString())
     session = open_session(request["target"])
@@ -85,10 +77,30 @@ def convert(request):
     return {"max_difference": max(differences), "size": size_of(expected), "rows": len(rows) + len(odd)}
 
 
+def convert_sklearn(model, columns):
+    """Convert a model that speaks scikit-learn's language."""
+    import skl2onnx
+
+    copied = with_float32_thresholds(model)
+    boosted = know_boosters(copied)
+    return skl2onnx.convert_sklearn(
+        copied,
+        initial_types=input_types(model, columns),
+        options=options(copied),
+        target_opset=OPSETS if boosted else None,
+    )
+
+
 def load(folder, entry):
-    """Load a model file; modules beside it can be imported."""
+    """Load a model file, or the class `Model` (or the object `model`) of a .py file; modules beside it can be imported."""
     sys.path.insert(0, folder)
     path = os.path.join(folder, entry)
+    if entry.endswith(".py"):
+        spec = importlib.util.spec_from_file_location("model_entry", path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["model_entry"] = module
+        spec.loader.exec_module(module)
+        return module.model if hasattr(module, "model") else module.Model()
     try:
         import joblib
     except ImportError:

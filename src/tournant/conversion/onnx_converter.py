@@ -29,7 +29,10 @@ SAMPLE_ROWS = 2000
 SECONDS = 300.0
 
 # What converts a flavor, beside the model's own packages. skl2onnx fails with protobuf 7.
-CONVERTERS = {"sklearn": ("skl2onnx>=1.17", "protobuf<7", "onnx", "onnxruntime")}
+CONVERTERS = {
+    "sklearn": ("skl2onnx>=1.17", "protobuf<7", "onnx", "onnxruntime"),
+    "torch": ("onnx", "onnxruntime", "onnxscript"),
+}
 BOOSTERS = frozenset({"xgboost", "xgboost-cpu", "lightgbm"})  # what onnxmltools converts inside scikit-learn's models
 
 

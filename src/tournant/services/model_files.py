@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from tournant.errors import Invalid
+from tournant.services.native_models import native_format
 
 __all__ = ["ModelFolder", "flavor_of", "open_model_folder", "read_example", "requirements_of"]
 
@@ -84,9 +85,11 @@ def _find_entry(path: Path) -> str:
 
 
 def flavor_of(path: Path) -> str:
-    """Tell a model file's flavor: `onnx`, `sklearn` (by what stands in the pickle) or `python`."""
+    """Tell a model file's flavor: `onnx`, a library's own, `sklearn` (by what stands in the pickle) or `python`."""
     if path.suffix == ".onnx":
         return "onnx"
+    if path.suffix == ".py":
+        return "python"
     return "sklearn" if b"sklearn" in _content(path) else "python"
 
 
@@ -105,10 +108,19 @@ def read_example(path: Path) -> tuple[Mapping[str, object], ...]:
 
 
 def requirements_of(path: Path) -> str:
-    """Give the requirements of a pickled model: scikit-learn as the pickle says, other packages as installed here.
+    """Give the requirements of a model file: scikit-learn as the pickle says, other packages as installed here.
 
     Invalid when something it needs can be told neither way.
     """
+    if path.suffix == ".py":
+        raise Invalid(f"{path.name} does not tell what it needs; say it: --requirements requirements.txt")
+    native = native_format(path)
+    if native:
+        if "" in native.requirements:
+            raise Invalid(
+                f"{path.name} does not tell which version of {native.name} it needs; say it: --requirements requirements.txt"
+            )
+        return "\n".join(native.requirements) + "\n"
     content = _content(path)
     needed = {module: name for module, name in _PACKAGES.items() if _names(content, module)}
     stored = _sklearn_version(content)

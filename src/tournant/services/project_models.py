@@ -14,6 +14,7 @@ from tournant.errors import Invalid, NotFound
 from tournant.services.context import Context
 from tournant.services.environments import lock_requirements
 from tournant.services.model_files import ModelFolder, open_model_folder, requirements_of
+from tournant.services.native_models import add_entry, native_format
 from tournant.services.registry import Provenance, Reference, list_versions, register_model
 from tournant.services.requirements import read_requirements
 
@@ -47,10 +48,10 @@ def register_project_model(
     """
     spec = project.model
     assert spec is not None  # see makes_model
-    with _as_folder(folder / spec.path) as path:
+    with _as_folder(folder / spec.path) as (path, file):
         example = folder / spec.input_example if spec.input_example else None
-        model = open_model_folder(path, entry=_entry(spec, folder), flavor=spec.flavor, example=example)
-        environment = _environment_of(ctx, model, environment)
+        model = _open(path, file, entry=spec.entry, flavor=spec.flavor, example=example)
+        environment = _environment_of(ctx, model, file, environment)
         unchanged = None if provenance.tags else _find_unchanged(ctx, spec.name, model, environment, provenance)
         if unchanged:
             say(f"{unchanged.id}: unchanged")
@@ -80,17 +81,16 @@ def register_file(
 ) -> ModelVersion:
     """Register a bare model file, with no pipeline.
 
-    An ONNX file needs no environment. A pickle's is locked from `requirements`, else from the scikit-learn version that
-    stands in the pickle and from what is installed here; Invalid when that cannot be told. The same file again is the
-    newest version again.
+    An ONNX file needs no environment. Another's is locked from `requirements`, else from the versions that stand in the
+    file and from what is installed here; Invalid when that cannot be told. The same file again is the newest version again.
     """
     if not path.is_file():
         raise NotFound(f"there is no file {path}")
     check_deployable_name(name)
-    with _as_folder(path) as folder:
-        model = open_model_folder(folder, entry=path.name, example=example)
-        text = read_requirements(requirements) if requirements else ""
-        environment = _environment_of(ctx, model, None, requirements=text, python=python)
+    with _as_folder(path) as (folder, file):
+        model = _open(folder, file, example=example)
+        text = read_requirements(requirements) if requirements else None
+        environment = _environment_of(ctx, model, file, None, requirements=text, python=python)
         provenance = Provenance(tags={"source": path.name})
         unchanged = _find_unchanged(ctx, name, model, environment, provenance)
         if unchanged:
@@ -108,31 +108,42 @@ def check_deployable_name(name: str) -> None:
 
 
 @contextmanager
-def _as_folder(path: Path) -> Iterator[Path]:
-    """Give a model's folder; a bare file gets one of its own."""
+def _as_folder(path: Path) -> Iterator[tuple[Path, str]]:
+    """Give a model's folder, and the name of its file if that is what was named: it gets a folder of its own."""
     if not path.exists():
         raise NotFound(f"the model {path} is not there")
     if path.is_dir():
-        yield path
+        yield path, ""
         return
     with TemporaryDirectory(prefix="tournant-") as temporary:
         shutil.copyfile(path, Path(temporary) / path.name)
-        yield Path(temporary)
+        yield Path(temporary), path.name
 
 
-def _entry(spec: ModelSpec, folder: Path) -> str:
-    path = folder / spec.path
-    return spec.entry or (path.name if path.is_file() else "")
+def _open(folder: Path, file: str, *, entry: str = "", flavor: str = "", example: Path | None = None) -> ModelFolder:
+    """Open a model's folder; what a library wrote in a format of its own gets an entry that loads it."""
+    native = native_format(folder / file) if file and not entry else None
+    if native:
+        return open_model_folder(
+            folder, entry=add_entry(folder, native), flavor=flavor or native.flavor, example=example
+        )
+    return open_model_folder(folder, entry=entry or file, flavor=flavor, example=example)
 
 
 def _environment_of(
-    ctx: Context, model: ModelFolder, environment: Environment | None, *, requirements: str = "", python: str = ""
+    ctx: Context,
+    model: ModelFolder,
+    file: str,
+    environment: Environment | None,
+    *,
+    requirements: str | None = None,
+    python: str = "",
 ) -> Environment | None:
     if model.flavor == "onnx":
         return None
     if environment:
         return environment
-    text = requirements or requirements_of(model.path / model.entry)
+    text = requirements_of(model.path / (file or model.entry)) if requirements is None else requirements
     return lock_requirements(ctx, python=python, requirements=text)
 
 

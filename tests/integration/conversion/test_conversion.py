@@ -20,9 +20,10 @@ import joblib, json, sys
 import numpy as np, pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LinearRegression
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OrdinalEncoder
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 kind, folder = sys.argv[1:]
 rng = np.random.default_rng(0)
 X = pd.DataFrame({"c": rng.choice(list("abcdefghij"), 4000).astype(object), "x": rng.normal(size=4000)})
@@ -33,6 +34,11 @@ if kind == "number":
 elif kind == "large":
     model = LinearRegression().fit(X[["x"]], 250_000.0 + 70_000.0 * X["x"])
     rows = json.loads(X[["x"]].head(200).to_json(orient="records"))
+elif kind == "hot":
+    hot, numbers = OneHotEncoder(handle_unknown="ignore"), make_pipeline(SimpleImputer(), StandardScaler())
+    columns = ColumnTransformer([("c", hot, ["c"]), ("x", numbers, ["x"])])
+    model = make_pipeline(columns, LogisticRegression()).fit(X, y)
+    rows = json.loads(X.head(200).to_json(orient="records")) + [{"c": "never seen", "x": None}]
 else:
     ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     columns = ColumnTransformer([("c", ordinal, ["c"]), ("x", "passthrough", ["x"])])
@@ -110,6 +116,14 @@ def test_native_categories_convert_silently_wrong_and_are_rejected(converter, en
     assert conversion.max_difference > 0.1
     assert "runs in a worker" in conversion.reason
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_one_column_for_each_category_converts(converter, environments, environment, tmp_path):
+    """A category never seen, and a missing number that is imputed: the same probability."""
+    rows = train(environments, environment, "hot", tmp_path)
+    looked, conversion = inspect_and_convert(converter, environment, tmp_path, rows)
+    assert conversion.status is ConversionStatus.SUCCESSFUL, conversion.reason
+    assert [column.nullable for column in looked.signature.inputs] == [False, True]
 
 
 def test_a_plain_regression_on_a_matrix_converts(converter, environments, environment, tmp_path):

@@ -165,6 +165,21 @@ def test_a_bare_file_is_registered_once(context: Context, tmp_path: Path) -> Non
     assert (version.entry, version.flavor, version.tags) == ("churn.pkl", "python", {"source": "churn.pkl"})
 
 
+def test_a_class_or_a_library_s_own_file_is_registered_with_what_loads_it(context: Context, tmp_path: Path) -> None:
+    """A .py file is its own entry and says nothing of its requirements; beside XGBoost's comes an entry."""
+    plain, requirements = tmp_path / "churn.py", tmp_path / "requirements.txt"
+    plain.write_text("class Model:\n    def predict(self, rows):\n        return [1.0 for _ in rows]\n")
+    with pytest.raises(Invalid, match=r"churn\.py does not tell what it needs; say it: --requirements"):
+        register_file(context, plain, name="plain")
+    requirements.write_text("")
+    version = register_file(context, plain, name="plain", requirements=requirements)
+    assert (version.entry, version.flavor) == ("churn.py", "python")
+    boosted = tmp_path / "churn.json"
+    boosted.write_text('{"learner":{"objective":{"name":"reg:squarederror"}},"version":[2,1,4]}')
+    version = register_file(context, boosted, name="boosted", requirements=requirements)
+    assert (version.entry, version.flavor) == ("model.py", "sklearn")
+
+
 def test_a_bare_onnx_file_needs_no_environment(context: Context, tmp_path: Path) -> None:
     """Nothing is locked for it."""
     path, example = tmp_path / "m.onnx", tmp_path / "rows.json"

@@ -12,21 +12,23 @@ from tournant.messages.routing import DeploymentRoute, ModelRoute, RevisionRoute
 
 TRAIN = """
 import joblib, pandas, sklearn, sys
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.compose import make_column_transformer
 from sklearn.preprocessing import OneHotEncoder
 rows = pandas.DataFrame({"plane": ["N1", "N2"] * 50, "x": [i / 100 for i in range(100)]})
-steps = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["plane"]), remainder="passthrough")
+one, words = OneHotEncoder(handle_unknown="ignore"), TfidfVectorizer(analyzer="char")
+steps = make_column_transformer((one, ["plane"]), (words, "plane"), remainder="passthrough")
 model = make_pipeline(steps, LogisticRegression()).fit(rows, [i % 2 for i in range(100)])
 joblib.dump(model, sys.argv[1])
-print(*model.predict_proba(pandas.DataFrame({"plane": ["N2", "N1"], "x": [0.25, 0.5]}))[:, 1])
+print(*model.predict_proba(pandas.DataFrame({"plane": ["N2", "N1", "Ü 21"], "x": [0.25, 0.5, 0.75]}))[:, 1])
 """
 
 
 @pytest.mark.slow
 def test_another_python_and_scikit_learn_serve_beside_a_converted_model(control, converted, deployment, tmp_path, run):
-    """The worker's scores are those of the model in its own environment."""
+    """The worker's scores are those of the model in its own environment: of categories, of text, and of what was never seen."""
     home = tmp_path / "home"
     environments = UvEnvironments(Settings(home=home, environ=dict(os.environ)))
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -55,7 +57,7 @@ def test_another_python_and_scikit_learn_serve_beside_a_converted_model(control,
     control.route(deployment(first), legacy)
     gateway = run(environments)
     control.wait_applied()
-    rows = [{"plane": "N2", "x": 0.25}, {"plane": "N1", "x": 0.5}]
+    rows = [{"plane": "N2", "x": 0.25}, {"plane": "N1", "x": 0.5}, {"plane": "Ü 21", "x": 0.75}]
     status, answer = gateway.predict("legacy", inputs=rows)
     assert (status, control.status("legacy/1").mode) == (200, "worker")
     assert [prediction["score"] for prediction in answer["predictions"]] == pytest.approx(expected, abs=1e-12)
