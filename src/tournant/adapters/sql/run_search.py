@@ -39,6 +39,10 @@ class _Search:
         self._conjuncts = list(_conjuncts(query.condition))
         condition, values = condition_sql(query.condition, postgres=driver.postgres)
         self._where: Sql = (f"{seen_sql(query.view)} AND {condition}", values)
+        if query.after is not None:  # the first test is what an index finds
+            start, run_id = query.after
+            later = " AND r.started_at <= ? AND (r.started_at < ? OR r.id > ?)"
+            self._where = (self._where[0] + later, [*values, start, start, run_id])
 
     def run(self) -> list[int]:
         query = self._query
