@@ -26,11 +26,13 @@ from tournant.web.pages import (
     overview,
     retrainings,
     run,
+    run_comparison,
     runs,
     timeline,
 )
 from tournant.web.pages.actions import action_routes
 from tournant.web.pages.ask import Ask, Page
+from tournant.web.pages.curves import curve_routes
 from tournant.web.pages.live import Snapshot, stream_sections
 from tournant.web.pages.login import login_routes
 from tournant.web.pages.rendering import Renderer, Shell, read_shell
@@ -43,6 +45,7 @@ PAGES: tuple[Page, ...] = (
     *overview.PAGES,
     *models.PAGES,
     *runs.PAGES,
+    *run_comparison.PAGES,
     *run.PAGES,
     *datasets.PAGES,
     *deployments.PAGES,
@@ -66,6 +69,7 @@ def dashboard(ctx: Context, *, static: Path = FOLDER) -> Sequence[BaseRoute]:
         Route("/search", site.guarded(site.search)),
         *login_routes(ctx, site.renderer, site.guarded),
         *action_routes(ctx, site.renderer, site.guarded),
+        *curve_routes(ctx, site.renderer, site.guarded),
         *pages,
         Route("/{rest:path}", site.guarded(site.unknown), methods=["GET", "POST"]),
     ]

@@ -37,7 +37,12 @@ SECURITY = {
 }
 OPEN_PHASES = tuple(phase.value for phase in Phase if not phase.final)
 SMALLEST_ZIPPED = 500
-PARTS = {"ui": "parts.html", "runs_ui": "run_parts.html"}  # macros, by the name that templates use
+PARTS = {
+    "ui": "parts.html",
+    "runs_ui": "run_parts.html",
+    "curves": "curves.html",
+    "compare": "comparison.html",
+}  # macros, by the name that templates use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent.parent / "static"
 BUNDLES = {
     "app.css": ("vendor/fonts.css", "vendor/uPlot.min.css", "app.css"),
     "app.js": ("vendor/htmx.min.js", "vendor/hx-sse.min.js", "app.js", "runs.js"),
-    "charts.js": ("vendor/uPlot.iife.min.js", "charts.js"),
+    "charts.js": ("vendor/uPlot.iife.min.js", "charts.js", "curves.js"),
     "vendor/inter.woff2": ("vendor/inter.woff2",),
     "vendor/mono.woff2": ("vendor/mono.woff2",),
 }
