@@ -5,11 +5,10 @@ from types import ModuleType
 
 import pytest
 
-from tournant.domain import code_changes
 from tournant.web.pages import differences, formats, run_columns
 
 
-@pytest.mark.parametrize("module", [formats, run_columns, differences, code_changes])
+@pytest.mark.parametrize("module", [formats, run_columns, differences])
 def test_functions_do_as_documented(module: ModuleType) -> None:
     """Numbers, times and orders are written as the examples say."""
     result = doctest.testmod(module)

@@ -19,6 +19,7 @@ from tournant.services.context import Context
 from tournant.web.errors import STATUS, error_response
 from tournant.web.pages import (
     alerts,
+    artifacts,
     datasets,
     deployments,
     models,
@@ -46,6 +47,7 @@ PAGES: tuple[Page, ...] = (
     *models.PAGES,
     *runs.PAGES,
     *run_comparison.PAGES,
+    *artifacts.PAGES,
     *run.PAGES,
     *datasets.PAGES,
     *deployments.PAGES,
@@ -70,6 +72,7 @@ def dashboard(ctx: Context, *, static: Path = FOLDER) -> Sequence[BaseRoute]:
         *login_routes(ctx, site.renderer, site.guarded),
         *action_routes(ctx, site.renderer, site.guarded),
         *curve_routes(ctx, site.renderer, site.guarded),
+        *artifacts.artifact_routes(ctx, site.guarded),
         *pages,
         Route("/{rest:path}", site.guarded(site.unknown), methods=["GET", "POST"]),
     ]

@@ -42,6 +42,7 @@ PARTS = {
     "runs_ui": "run_parts.html",
     "curves": "curves.html",
     "compare": "comparison.html",
+    "files": "files.html",
 }  # macros, by the name that templates use
 
 

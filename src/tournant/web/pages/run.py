@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tournant.domain.registry import ModelVersion
-from tournant.domain.run_query import HistoryQuery
-from tournant.domain.tracking import Metric, Run, RunStatus, StepRun
+from tournant.domain.tracking import Run, RunStatus, StepRun
 from tournant.errors import NotFound
+from tournant.services.run_files import Listing, list_run_files
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
-from tournant.web.pages.charts import Chart, Series
-from tournant.web.pages.formats import duration, headline
+from tournant.web.pages.curves import CurveChart, curve_charts
+from tournant.web.pages.formats import duration
+from tournant.web.pages.run_comparison import mark_runs
 
 __all__ = ["PAGES", "RunPage"]
 
-LONGEST_HISTORY = 600
-MOST_POINTS = 4_000  # read of a history, of which LONGEST_HISTORY are drawn
-MOST_CHARTS = 12
+LISTED = 20  # files on the run's own page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +24,8 @@ class RunPage(View):
     run: Run
     steps: tuple[StepRun, ...]
     versions: tuple[ModelVersion, ...]
-    charts: tuple[Chart, ...]
+    charts: tuple[CurveChart, ...]
+    artifacts: Listing
 
 
 def show_run(ask: Ask) -> RunPage:
@@ -44,7 +44,8 @@ def show_run(ask: Ask) -> RunPage:
         run=run,
         steps=steps,
         versions=versions,
-        charts=_charts(ask, run),
+        charts=curve_charts([run]),
+        artifacts=list_run_files(ask.uow, ask.blobs, run, limit=LISTED),
     )
 
 
@@ -65,36 +66,14 @@ def _verdict(run: Run, steps: Sequence[StepRun], versions: Sequence[ModelVersion
     return Verdict(tone=tone, head=f"{run.status.capitalize()} after {took}.", text=where + run.error, note=note)
 
 
-def _charts(ask: Ask, run: Run) -> tuple[Chart, ...]:
-    """Chart each metric that has a history, by step."""
-    sampled = {
-        key: ask.uow.runs.history(HistoryQuery(runs=(run.id,), key=key, samples=MOST_POINTS))
-        for key in sorted(run.metrics)[:MOST_CHARTS]
-    }
-    long = {key: found for key, found in sampled.items() if len(found) > 1}
-    return tuple(
-        Chart(
-            id=f"metric-{i}",
-            title=headline(key),
-            unit="step",
-            times=tuple(float(m.step) for m in _thin(found)),
-            series=(Series(label=key, role="canary", values=tuple(m.value for m in _thin(found))),),
-        )
-        for i, (key, found) in enumerate(long.items())
+def _mark(ask: Ask) -> str:
+    """Change when the run logs something or has another artifact."""
+    run = ask.uow.runs.get(ask.path["id"])
+    if run is None:
+        return ""
+    return mark_runs([run]) + "".join(
+        f".{file.path}" for file in list_run_files(ask.uow, ask.blobs, run, limit=LISTED).files
     )
 
 
-def _thin(points: Sequence[Metric]) -> list[Metric]:
-    """Keep each bucket's minimum and maximum when there are more points than a chart can show."""
-    if len(points) <= LONGEST_HISTORY:
-        return list(points)
-    size = -(-2 * len(points) // LONGEST_HISTORY)
-    kept: dict[int, Metric] = {}
-    for start in range(0, len(points), size):
-        bucket = points[start : start + size]
-        for metric in (min(bucket, key=lambda m: m.value), max(bucket, key=lambda m: m.value)):
-            kept[metric.step] = metric
-    return [kept[step] for step in sorted(kept)]
-
-
-PAGES = (Page(path="/runs/{id}", template="run.html", section="runs", view=show_run, charts=True),)
+PAGES = (Page(path="/runs/{id}", template="run.html", section="runs", view=show_run, charts=True, mark=_mark),)

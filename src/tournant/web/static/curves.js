@@ -157,10 +157,10 @@
         legend: { show: false },
         focus: { alpha: 0.25 },
         cursor: { focus: { prox: 30 }, points: { size: 6 }, drag: { x: true, y: false }, dataIdx: (u, s, i) => nearest(u.data[s], i) },
-        scales: { x: { time: false, distr: how.logx ? 3 : 1 }, y: { distr: how.logy ? 3 : 1, range: how.logy ? undefined : range } },
+        scales: { x: { time: false, distr: how.logx ? 3 : 1 }, y: { distr: how.logy ? 3 : 1, range: how.logy ? (u, low, high) => (low === null ? [0.1, 1] : [low / 1.15, high * 1.15]) : range } },
         axes: [
           { ...axis, grid: { show: false }, space: 70, size: 26, gap: 6, values: (u, vs) => vs.map((v) => (v === null ? "" : place(v))) },
-          { ...axis, grid, size: 56, space: 36, values: (u, vs) => vs.map((v) => (v === null ? "" : number(v))) },
+          { ...axis, grid: { ...grid, filter: how.logy ? decades : undefined }, size: 56, space: 36, values: (u, vs) => vs.map((v) => (v === null ? "" : number(v))) },
         ],
         series: [{}, ...kept.map((line) => {
           const { stroke, dash } = look(line.curve.run);
@@ -178,6 +178,11 @@
     if (low === null) return [0, 1];
     const pad = 0.06 * (high - low || Math.abs(high) || 1);
     return [low >= 0 && low - pad < 0 ? 0 : low - pad, high + pad];
+  }
+  // On a log axis a line for each power of ten, and for 2 and 5 where there are few.
+  function decades(u, splits) {
+    const tens = splits.filter((v) => Number.isInteger(+Math.log10(v).toFixed(6))).length;
+    return splits.map((v) => ((tens > 2 ? [1] : [1, 2, 5]).includes(+(v / 10 ** Math.floor(Math.log10(v) + 1e-9)).toFixed(6)) ? v : null));
   }
   function nearest(values, i) {
     for (let by = 0; by < values.length; by++) {
