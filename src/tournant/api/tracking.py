@@ -1,6 +1,6 @@
 """Operations on runs."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -34,6 +34,12 @@ class RunDetails(msgspec.Struct, frozen=True, kw_only=True):
 
     run: Run
     steps: list[StepRun]
+
+
+class CompareRuns(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs, at most a hundred."""
+
+    ids: Annotated[list[str], msgspec.Meta(min_length=1, max_length=100)]
 
 
 class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +104,11 @@ def get_run(ctx: Context, request: GetRun) -> RunDetails:
         return RunDetails(run=run, steps=uow.find(StepRun, run=run.id, order="position"))
 
 
+def compare_runs(ctx: Context, request: CompareRuns) -> tracking.RunDifference:
+    """Show in what runs differ."""
+    return tracking.compare_runs(ctx, request.ids)
+
+
 def create_run(ctx: Context, request: CreateRun) -> Run:
     """Start a run that a script logs to."""
     return tracking.create_run(
@@ -139,6 +150,14 @@ def get_metric(ctx: Context, request: GetMetric) -> list[Metric]:
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(name="runs.list", method="GET", path="/runs", request=ListRuns, response=list[Run], handler=list_runs),
     Operation(name="runs.get", method="GET", path="/runs/{id}", request=GetRun, response=RunDetails, handler=get_run),
+    Operation(
+        name="runs.diff",
+        method="POST",
+        path="/runs-diff",
+        request=CompareRuns,
+        response=tracking.RunDifference,
+        handler=compare_runs,
+    ),
     Operation(name="runs.create", method="POST", path="/runs", request=CreateRun, response=Run, handler=create_run),
     Operation(
         name="runs.log", method="POST", path="/runs/{id}/log", request=LogToRun, response=Run, handler=log_to_run
