@@ -127,7 +127,7 @@ def _set_status(
 
 
 def delete_run(ctx: Context, run_id: str) -> Run:
-    """Delete a run; it can be restored until it is purged. Deleting it again changes nothing."""
+    """Delete a run; it can be restored until it is purged (`purging`). Deleting it again changes nothing."""
     with ctx.transactions.begin() as uow:
         run = _lock_run(uow, run_id)
         if run.deleted_at is not None:

@@ -102,3 +102,14 @@ def test_an_alias_is_asked_for_approved_and_remembered(say, home):
     told = json.loads(say("models", "history", "fraud", "--json"))
     assert ([move["version"] for move in told["moves"]], told["tenures"]) == ([2, 1], [])
     assert say("models", "show", "fraud").splitlines()[0].endswith("DEPLOYED AS  VERIFIED")
+
+
+def test_the_space_of_deleted_runs_is_freed(say, runs):
+    """Told before it is done, and only of what was deleted long enough ago."""
+    say("runs", "delete", runs[0])
+    assert say("gc", "--dry-run").startswith("would remove 0 runs, 0 experiments")
+    assert json.loads(say("gc", "--older-than", "0s", "--dry-run", "--json"))["runs"] == [runs[0]]
+    say("runs", "restore", runs[0])
+    say("runs", "delete", runs[0])
+    assert say("gc", "--older-than", "0s").startswith("removed 1 runs, 0 experiments, 0 logged models; ")
+    assert [run["id"] for run in json.loads(say("runs", "list", "--json"))] == [runs[1]]
