@@ -12,6 +12,7 @@ from tournant.domain.verification import Verification
 from tournant.services import aliases, production, registry
 from tournant.services.context import Context
 from tournant.services.lookup import get_record
+from tournant.services.mlflow_models import register_logged
 from tournant.services.signing import find_signature
 from tournant.services.verification import list_verifications
 
@@ -61,6 +62,13 @@ class SetAlias(msgspec.Struct, frozen=True, kw_only=True):
     alias: str
     version: int
     reason: str = ""
+
+
+class RegisterVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run has logged (`runs:/RUN/path`), to be the next version of a model, which is begun on demand."""
+
+    name: str
+    source: str
 
 
 class NameAlias(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +150,11 @@ def get_proofs(ctx: Context, request: GetVersion) -> ModelProofs:
     return ModelProofs(signature=find_signature(ctx, version), verifications=list_verifications(ctx, version))
 
 
+def register_version(ctx: Context, request: RegisterVersion) -> ModelVersion:
+    """Register files that a run has logged as the next version of a model."""
+    return register_logged(ctx, request.source, name=request.name)
+
+
 def set_alias(ctx: Context, request: SetAlias) -> AliasMove:
     """Let an alias name a version, or ask for it where that takes an approval."""
     return aliases.set_alias(ctx, request.name, request.alias, request.version, reason=request.reason)
@@ -175,19 +188,19 @@ def get_history(ctx: Context, request: GetModel) -> ModelHistory:
 
 def list_standings(ctx: Context, request: GetModel) -> list[VersionStanding]:
     """List a model's versions, newest first, with their deployments and the verdicts of their verifications."""
-    versions = registry.list_versions(ctx, request.name)
-    ids = [version.id for version in versions]
+    found = registry.list_versions(ctx, request.name)
+    ids = [version.id for version in found]
     with ctx.transactions.begin(write=False) as uow:
         revisions = uow.find(Revision, model_version__in=ids, order="created_at") if ids else []
         verified = uow.find(Verification, model_version__in=ids, from_record=True, order="started_at,id") if ids else []
-    newest = {found.model_version: found for found in verified}
+    newest = {verification.model_version: verification for verification in verified}
     return [
         VersionStanding(
             version=version,
             revisions=[revision for revision in revisions if revision.model_version == version.id],
             verification=newest.get(version.id),
         )
-        for version in versions
+        for version in found
     ]
 
 
@@ -236,6 +249,14 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         request=GetVersion,
         response=ModelProofs,
         handler=get_proofs,
+    ),
+    Operation(
+        name="models.register",
+        method="POST",
+        path="/models/{name}/versions",
+        request=RegisterVersion,
+        response=ModelVersion,
+        handler=register_version,
     ),
     Operation(
         name="models.alias",

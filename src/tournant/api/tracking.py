@@ -1,6 +1,6 @@
 """Operations on runs."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -43,10 +43,13 @@ class CompareRuns(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A new run."""
+    """A new run, in an experiment by name or number. With an `id` (32 hexadecimal digits) it is made once, however often one asks."""
 
     experiment: str = DEFAULT_EXPERIMENT
+    experiment_number: int | None = None
     name: str = ""
+    id: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{32})?$")] = ""
+    started_at: float | None = None
     params: dict[str, str] = {}
     tags: dict[str, str] = {}
 
@@ -55,7 +58,7 @@ class LoggedMetric(msgspec.Struct, frozen=True, kw_only=True):
     """One metric value."""
 
     key: str
-    value: float
+    value: float | Literal["NaN", "Infinity", "-Infinity"]
     step: int = 0
     time: float | None = None
 
@@ -75,6 +78,7 @@ class FinishRun(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     status: RunStatus = RunStatus.SUCCESSFUL
     error: str = ""
+    ended_at: float | None = None
 
 
 class GetMetric(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +116,14 @@ def compare_runs(ctx: Context, request: CompareRuns) -> tracking.RunDifference:
 def create_run(ctx: Context, request: CreateRun) -> Run:
     """Start a run that a script logs to."""
     return tracking.create_run(
-        ctx, experiment=request.experiment, name=request.name, params=request.params, tags=request.tags
+        ctx,
+        run_id=request.id,
+        experiment=request.experiment,
+        number=request.experiment_number,
+        name=request.name,
+        started_at=request.started_at,
+        params=request.params,
+        tags=request.tags,
     )
 
 
@@ -120,7 +131,7 @@ def log_to_run(ctx: Context, request: LogToRun) -> Run:
     """Add metrics, params and tags to a run."""
     now = ctx.clock.now()
     metrics = [
-        Metric(run=request.id, key=m.key, step=m.step, value=m.value, time=now if m.time is None else m.time)
+        Metric(run=request.id, key=m.key, step=m.step, value=float(m.value), time=now if m.time is None else m.time)
         for m in request.metrics
     ]
     tracking.log(ctx, request.id, metrics=metrics, params=request.params, tags=request.tags)
@@ -129,7 +140,7 @@ def log_to_run(ctx: Context, request: LogToRun) -> Run:
 
 def finish_run(ctx: Context, request: FinishRun) -> Run:
     """End a run."""
-    return tracking.finish_run(ctx, request.id, status=request.status, error=request.error)
+    return tracking.finish_run(ctx, request.id, status=request.status, error=request.error, ended_at=request.ended_at)
 
 
 def delete_run(ctx: Context, request: GetRun) -> Run:

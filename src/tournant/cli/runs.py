@@ -124,6 +124,27 @@ def _new_points(client: Client, run: Run, keys: tuple[str, ...], seen: dict[str,
     return sorted(found, key=lambda point: (point.time, point.step, point.key))
 
 
+@runs.command("send")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def send_runs(as_json: bool) -> None:
+    """Send what scripts have logged while their server was down, and what they left when they ended.
+
+    It waits in the folder TOURNANT_JOURNAL (by default ~/.local/state/tournant/journal); a script that logs again sends it, too.
+    """
+    from tournant.sdk.sending import send_waiting
+
+    found = send_waiting()
+    if as_json:
+        return print_json(found)
+    for path, calls in found.sent.items():
+        click.echo(f"sent {calls:,} calls: {path}")
+    for path, reason in found.waiting.items():
+        say(f"still waits: {path}: {reason}")
+    if not found.sent and not found.waiting:
+        say("nothing waits")
+    return None
+
+
 @runs.command("delete")
 @click.argument("run_id")
 @as_json

@@ -36,6 +36,7 @@ LARGEST_PAGE = 1000
 def create_run(
     ctx: Context,
     *,
+    run_id: str = "",
     experiment: str = DEFAULT_EXPERIMENT,
     number: int | None = None,
     name: str = "",
@@ -47,14 +48,20 @@ def create_run(
     commit: str = "",
     environment: str = "",
 ) -> Run:
-    """Start a run in an experiment, by name (begun on demand) or by number; without a name it is numbered within it."""
+    """Start a run in an experiment, by name (begun on demand) or by number; without a name it is numbered within it.
+
+    Whoever gives an id may ask again: the run that has it is given back.
+    """
     check_texts(params or {}, "param")
     check_texts(tags or {}, "tag")
     if name:
         check_key(name, "run", longest=LARGEST_PAGE)
     with ctx.transactions.begin() as uow:
+        known = uow.runs.get(run_id) if run_id else None
+        if known:
+            return known
         place = ensure_experiment(ctx, uow, experiment) if number is None else _open_experiment(uow, number)
-        run_id = new_id()
+        run_id = run_id or new_id()
         run = uow.runs.add(
             Run(
                 id=run_id,
@@ -77,7 +84,14 @@ def create_run(
     return run
 
 
-def finish_run(ctx: Context, run_id: str, *, status: RunStatus = RunStatus.SUCCESSFUL, error: str = "") -> Run:
+def finish_run(
+    ctx: Context,
+    run_id: str,
+    *,
+    status: RunStatus = RunStatus.SUCCESSFUL,
+    error: str = "",
+    ended_at: float | None = None,
+) -> Run:
     """End a run; ending it again the same way changes nothing, another way is a Conflict."""
     if status in (RunStatus.PENDING, RunStatus.RUNNING):
         raise Invalid(f"a run ends as successful, failed or cancelled, not as {status.value}", place="status")
@@ -87,7 +101,9 @@ def finish_run(ctx: Context, run_id: str, *, status: RunStatus = RunStatus.SUCCE
             return run
         if run.status not in (RunStatus.PENDING, RunStatus.RUNNING):
             raise Conflict(f"run {run.name} ({run.id}) is {run.status.value} already; start another one")
-        return _set_status(ctx, uow, run, status, ended_at=ctx.clock.now(), error=error)
+        return _set_status(
+            ctx, uow, run, status, ended_at=ctx.clock.now() if ended_at is None else ended_at, error=error
+        )
 
 
 def update_run(
