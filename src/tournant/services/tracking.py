@@ -114,7 +114,10 @@ def update_run(
     status: RunStatus | None = None,
     ended_at: float | None = None,
 ) -> Run:
-    """Change a run's name or status as its client says: a run may go on after it has ended."""
+    """Change a run's name or status as its client says: a run may go on after it has ended.
+
+    A pipeline's run is begun and ended by its pipeline, whatever a client within a step says.
+    """
     if name is not None:
         check_key(name, "run", longest=LARGEST_PAGE)
     with ctx.transactions.begin() as uow:
@@ -123,7 +126,7 @@ def update_run(
         if name is not None and name != run.name:
             run = replace(run, name=name)
             uow.runs.update(run)
-        if status is None and ended_at is None:
+        if (status is None and ended_at is None) or uow.count(StepRun, run=run.id):
             return run
         ended_at = run.ended_at if ended_at is None else ended_at
         if status in (RunStatus.PENDING, RunStatus.RUNNING):
