@@ -30,6 +30,7 @@ from tournant.web.pages import (
     run_comparison,
     runs,
     timeline,
+    version_comparison,
 )
 from tournant.web.pages.actions import action_routes
 from tournant.web.pages.ask import Ask, Page
@@ -44,6 +45,7 @@ __all__ = ["PAGES", "dashboard"]
 
 PAGES: tuple[Page, ...] = (
     *overview.PAGES,
+    *version_comparison.PAGES,
     *models.PAGES,
     *runs.PAGES,
     *run_comparison.PAGES,

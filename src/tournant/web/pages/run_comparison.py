@@ -14,9 +14,7 @@ from tournant.web.pages.differences import Heading, Table, metric_table, text_ta
 from tournant.web.pages.formats import duration, plural
 from tournant.web.pages.surroundings import GIT_COMMIT, Made, Surroundings, compare_surroundings
 
-__all__ = ["PAGES", "RunComparisonPage", "mark_runs"]
-
-MOST_NAMED = 8  # runs named in a command
+__all__ = ["PAGES", "RunComparisonPage", "mark_runs", "split_datasets"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +103,14 @@ def _made(uow: UnitOfWork, runs: Sequence[Run]) -> list[Made]:
             code=run.code,
             commit=run.commit or run.tags.get(GIT_COMMIT, ""),
             environment=run.environment,
-            datasets={**_versions(run.datasets), **inputs[run.id]},
+            datasets={**split_datasets(run.datasets), **inputs[run.id]},
         )
         for run in runs
     ]
 
 
-def _versions(datasets: Sequence[str]) -> dict[str, str]:
+def split_datasets(datasets: Sequence[str]) -> dict[str, str]:
+    """Give the versions of dataset version ids by the dataset's name."""
     found: dict[str, str] = {}
     for each in datasets:
         name = each.partition("@")[0]
@@ -120,9 +119,9 @@ def _versions(datasets: Sequence[str]) -> dict[str, str]:
 
 
 def _command(runs: Sequence[Run]) -> str:
-    if 1 < len(runs) <= MOST_NAMED:
-        return "tournant runs diff " + " ".join(run.id for run in runs)
-    return f"tournant runs show {runs[0].id}" if len(runs) == 1 else f"tournant runs diff {runs[0].id} {runs[1].id}"
+    if len(runs) == 1:
+        return f"tournant runs show {runs[0].id}"
+    return "tournant runs diff " + " ".join(run.id for run in runs)
 
 
 def _verdict(
