@@ -124,6 +124,8 @@ def test_runs_stand_side_by_side(client: TestClient, house: Context) -> None:
     assert view["command"] == f"tournant runs diff {ident(1)} {ident(2)}"
     page = client.get(f"/runs/compare?ids={ident(1)}&ids={ident(2)}&base={ident(2)}").text
     assert page.index("many 2") < page.index("many 1")
+    alone = client.get(f"/runs/compare.json?ids={ident(1)},{ident(2)}&without={ident(1)}").json()
+    assert [run["name"] for run in alone["runs"]] == ["many 2"] and "stands alone" in alone["verdict"]["head"]
 
 
 def test_code_environment_and_data_are_compared(client: TestClient, house: Context, tmp_path: object) -> None:

@@ -40,7 +40,8 @@ def test_versions_stand_side_by_side(client: TestClient) -> None:
     assert [cell["text"] for cell in data[0]["cells"]] == ["fraud@3", "fraud@1"]
     assert view["verdict"]["head"] == "2 versions differ in 3 metrics and 1 param."
     assert "Also different: commit, data." in view["verdict"]["text"]
-    assert client.get("/models/fraud/compare?versions=1&versions=3&base=3").text.count("base</") >= 1
+    turned = client.get("/models/fraud/compare.json?versions=1&versions=3&versions=2&base=3&without=2").json()
+    assert [version["number"] for version in turned["versions"]] == [3, 1]
 
 
 def test_a_changed_signature_is_a_warning(client: TestClient, house: Context) -> None:

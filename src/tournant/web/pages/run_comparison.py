@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from tournant.domain.tracking import DatasetInput, Run, RunStatus
 from tournant.errors import NotFound
@@ -27,22 +26,18 @@ class RunComparisonPage(View):
     charts: tuple[CurveChart, ...] = ()
     tables: tuple[Table, ...] = ()
     surroundings: Surroundings | None = None
-    bases: dict[str, str]  # the address that makes a run the base
-    without: dict[str, str]  # ... and the one that leaves it out
 
 
 def compare(ask: Ask) -> RunComparisonPage:
     """Compare runs."""
-    ids = split_ids(ask.every("ids"))
+    ids = _ids(ask)
     runs = _base_first(read_runs(ask.uow, ids), ask.query.get("base", ""))
     missing = tuple(each for each in ids if each not in {run.id for run in runs})
     if ids and not runs:
         raise NotFound(f"There is no run {', '.join(missing[:5])}; choose some in the table of runs.")
     crumbs = (Crumb(text="Runs", href="/runs"), Crumb(text="Compare"))
     if not runs:
-        return RunComparisonPage(
-            title="Compare runs", crumbs=crumbs, command="tournant runs list", now=ask.now, bases={}, without={}
-        )
+        return RunComparisonPage(title="Compare runs", crumbs=crumbs, command="tournant runs list", now=ask.now)
     tables = (
         metric_table("Metrics", [run.metrics for run in runs]),
         text_table("Params", [run.params for run in runs]),
@@ -50,7 +45,6 @@ def compare(ask: Ask) -> RunComparisonPage:
         text_table("Tags", [_tags(run) for run in runs]),
     )
     surroundings = compare_surroundings(ask.uow, ask.blobs, _made(ask.uow, runs))
-    kept = [run.id for run in runs]
     return RunComparisonPage(
         title=f"Compare {plural(len(runs), 'run')}",
         crumbs=crumbs,
@@ -63,17 +57,16 @@ def compare(ask: Ask) -> RunComparisonPage:
         charts=curve_charts(runs),
         tables=tables,
         surroundings=surroundings,
-        bases={each: _address([each, *(other for other in kept if other != each)]) for each in kept},
-        without={each: _address([other for other in kept if other != each]) for each in kept},
     )
+
+
+def _ids(ask: Ask) -> tuple[str, ...]:
+    left_out = set(ask.every("without"))
+    return tuple(each for each in split_ids(ask.every("ids")) if each not in left_out)
 
 
 def _base_first(runs: tuple[Run, ...], base: str) -> tuple[Run, ...]:
     return tuple(sorted(runs, key=lambda run: run.id != base)) if base else runs
-
-
-def _address(ids: Sequence[str]) -> str:
-    return "/runs/compare?" + urlencode({"ids": ",".join(ids)}, safe=",")
 
 
 def _facts(run: Run, now: float) -> dict[str, str]:
@@ -154,7 +147,7 @@ def mark_runs(runs: Sequence[Run]) -> str:
 
 
 def _mark(ask: Ask) -> str:
-    return mark_runs(read_runs(ask.uow, split_ids(ask.every("ids"))[:MOST_RUNS]))
+    return mark_runs(read_runs(ask.uow, _ids(ask)[:MOST_RUNS]))
 
 
 PAGES = (

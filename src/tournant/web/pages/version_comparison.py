@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from tournant.domain.deployment import Revision, RevisionState
 from tournant.domain.registry import Column, ModelAlias, ModelVersion, RegisteredModel, Signature
@@ -33,8 +33,6 @@ class VersionComparisonPage(View):
     charts: tuple[CurveChart, ...] = ()
     tables: tuple[Table, ...] = ()
     surroundings: Surroundings | None = None
-    bases: dict[str, str]  # the address that makes a version the base
-    without: dict[str, str]  # ... and the one that leaves it out
 
 
 def compare(ask: Ask) -> VersionComparisonPage:
@@ -48,9 +46,7 @@ def compare(ask: Ask) -> VersionComparisonPage:
     )
     title, command = f"Versions of {model.name}", f"tournant models show {model.name}"
     if not versions:
-        return VersionComparisonPage(
-            title=title, crumbs=crumbs, command=command, now=ask.now, model=model, bases={}, without={}
-        )
+        return VersionComparisonPage(title=title, crumbs=crumbs, command=command, now=ask.now, model=model)
     found = {version.run: ask.uow.runs.get(version.run) for version in versions if version.run}
     runs = [found.get(version.run) for version in versions]
     kept = tuple({run.id: run for run in runs if run}.values())
@@ -73,7 +69,6 @@ def compare(ask: Ask) -> VersionComparisonPage:
         for version in versions
     ]
     surroundings = compare_surroundings(ask.uow, ask.blobs, made)
-    numbers = [version.number for version in versions]
     return VersionComparisonPage(
         title=title,
         crumbs=crumbs,
@@ -90,14 +85,13 @@ def compare(ask: Ask) -> VersionComparisonPage:
         charts=curve_charts(kept),
         tables=tables,
         surroundings=surroundings,
-        bases={v.id: _address(model, [v.number, *(n for n in numbers if n != v.number)]) for v in versions},
-        without={v.id: _address(model, [n for n in numbers if n != v.number]) for v in versions},
     )
 
 
 def _versions(ask: Ask, model: RegisteredModel) -> tuple[ModelVersion, ...]:
     """Read the versions named, the base first; without any, the newest ones, the oldest of them the base."""
-    named = split_ids(ask.every("versions"))
+    left_out = set(ask.every("without"))
+    named = tuple(each for each in split_ids(ask.every("versions")) if each not in left_out)
     if not named:
         newest = ask.uow.find(ModelVersion, model=model.name, order="-number", limit=NEWEST)
         return tuple(reversed(newest))
@@ -152,11 +146,6 @@ def _facts(ask: Ask, version: ModelVersion) -> dict[str, str]:
 
 def _tags(version: ModelVersion) -> dict[str, str]:
     return {key: value for key, value in version.tags.items() if not key.startswith("mlflow.")}
-
-
-def _address(model: RegisteredModel, numbers: Sequence[int]) -> str:
-    query = urlencode({"versions": ",".join(map(str, numbers))}, safe=",")
-    return f"/models/{quote(model.name)}/compare?{query}"
 
 
 def _verdict(versions: Sequence[ModelVersion], tables: Sequence[Table], surroundings: Surroundings) -> Verdict:

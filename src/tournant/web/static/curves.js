@@ -18,7 +18,7 @@
 
   // One look for each run, the same in every chart: colours far apart, then dashes too.
   const order = [...new Set(all("[data-lines]").flatMap((e) => e.dataset.lines.split(",")))];
-  const hues = [222, 28, 150, 330, 190, 268, 52, 0];
+  const hues = [222, 28, 150, 330, 190, 0, 285, 52];
   const dashes = [undefined, [6, 3], [2, 3], [10, 3, 2, 3]];
   function look(run) {
     const i = order.indexOf(run);
@@ -71,7 +71,10 @@
     const elements = [...wanted].filter((e) => e.isConnected);
     wanted.clear();
     const byRuns = Map.groupBy ? Map.groupBy(elements, (e) => e.dataset.curves) : new Map(elements.map((e) => [e.dataset.curves, elements.filter((o) => o.dataset.curves === e.dataset.curves)]));
-    for (const [runs, group] of byRuns) for (let i = 0; i < group.length; i += 6) load(runs, group.slice(i, i + 6));
+    for (const [runs, group] of byRuns) {
+      const size = runs.length > 700 ? 2 : 6; // of 20 runs and more a chart is much to read
+      for (let i = 0; i < group.length; i += size) load(runs, group.slice(i, i + size));
+    }
   }
   async function load(runs, group) {
     const marks = group.map((e) => e.dataset.mark);
@@ -157,10 +160,10 @@
         legend: { show: false },
         focus: { alpha: 0.25 },
         cursor: { focus: { prox: 30 }, points: { size: 6 }, drag: { x: true, y: false }, dataIdx: (u, s, i) => nearest(u.data[s], i) },
-        scales: { x: { time: false, distr: how.logx ? 3 : 1 }, y: { distr: how.logy ? 3 : 1, range: how.logy ? (u, low, high) => (low === null ? [0.1, 1] : [low / 1.15, high * 1.15]) : range } },
+        scales: { x: { time: false, distr: how.logx ? 3 : 1, ...(how.logx ? { range: (u, low, high) => [low, high] } : {}) }, y: { distr: how.logy ? 3 : 1, range: how.logy ? (u, low, high) => (low === null ? [0.1, 1] : [low / 1.15, high * 1.15]) : range } },
         axes: [
-          { ...axis, grid: { show: false }, space: 70, size: 26, gap: 6, values: (u, vs) => vs.map((v) => (v === null ? "" : place(v))) },
-          { ...axis, grid: { ...grid, filter: how.logy ? decades : undefined }, size: 56, space: 36, values: (u, vs) => vs.map((v) => (v === null ? "" : number(v))) },
+          { ...axis, grid: { show: false }, ...(how.logx ? { filter: decades } : {}), space: 70, size: 26, gap: 6, values: (u, vs) => vs.map((v) => (v === null ? "" : place(v))) },
+          { ...axis, ...(how.logy ? { filter: decades, grid: { ...grid, filter: decades } } : { grid }), size: 56, space: 36, values: (u, vs) => vs.map((v) => (v === null ? "" : number(v))) },
         ],
         series: [{}, ...kept.map((line) => {
           const { stroke, dash } = look(line.curve.run);
@@ -208,7 +211,7 @@
     for (const curve of curves) cell(head, "th", curve.name, true);
     for (const x of xs) {
       const row = body.insertRow();
-      cell(row, "td", place(x));
+      cell(row, "td", how.x === "time" ? `${number(x)} s` : number(x));
       for (const values of found) cell(row, "td", values.get(x) == null ? "–" : number(values.get(x)), true);
     }
     details.querySelector(".scroll").replaceChildren(grid);
