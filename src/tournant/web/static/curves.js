@@ -159,7 +159,7 @@
         padding: [8, 24, 0, 0],
         legend: { show: false },
         focus: { alpha: 0.25 },
-        cursor: { focus: { prox: 30 }, points: { size: 6 }, drag: { x: true, y: false }, dataIdx: (u, s, i) => nearest(u.data[s], i) },
+        cursor: { focus: { prox: 1e4 }, points: { size: 6 }, drag: { x: true, y: false }, dataIdx: (u, s, i) => nearest(u.data[s], i) },
         scales: { x: { time: false, distr: how.logx ? 3 : 1, ...(how.logx ? { range: (u, low, high) => [low, high] } : {}) }, y: { distr: how.logy ? 3 : 1, range: how.logy ? (u, low, high) => (low === null ? [0.1, 1] : [low / 1.15, high * 1.15]) : range } },
         axes: [
           { ...axis, grid: { show: false }, ...(how.logx ? { filter: decades } : {}), space: 70, size: 26, gap: 6, values: (u, vs) => vs.map((v) => (v === null ? "" : place(v))) },
@@ -199,7 +199,7 @@
     const focused = u.series.findIndex((s, i) => i && s._focus), s = focused > 0 ? focused : u.series.length === 2 ? 1 : 0;
     const i = s && u.cursor.idxs?.[s];
     const value = s && i != null && u.cursor.left >= 0 ? u.data[s][i] : null;
-    out.textContent = value == null ? "" : `${u.series.length > 2 ? `${u.series[s].label} · ` : ""}${place(u.data[0][i])}: ${number(value)}`;
+    out.textContent = value == null ? "" : `${u.series.length > 2 ? `${u.series[s].label} · ` : ""}${how.x === "time" ? "" : "step "}${place(u.data[0][i])}: ${number(value)}`;
   }
   function tabulate(details, chart) {
     const curves = (chart.curves || []).slice(0, 12), tables = curves.map(table);
