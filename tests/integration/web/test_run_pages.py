@@ -1,5 +1,6 @@
 """The run table, and runs side by side."""
 
+import io
 import re
 from urllib.parse import quote
 
@@ -8,7 +9,9 @@ from starlette.testclient import TestClient
 
 import webhouse
 from tournant.domain.environment import Environment
+from tournant.domain.logged_models import LoggedModel
 from tournant.domain.tracking import DatasetInput, Experiment, Metric, Run, RunStatus
+from tournant.services.artifacts import put_artifact
 from tournant.services.context import Context
 
 
@@ -158,6 +161,20 @@ def test_code_environment_and_data_are_compared(client: TestClient, house: Conte
     assert "depth = 2" in client.get(f"/runs/compare?ids={ident(0)},{ident(1)}").text
 
 
+def test_requirements_of_logged_models_are_compared(client: TestClient, house: Context) -> None:
+    """What MLflow keeps beside a model tells the environment: of a logged model, and of one among a run's artifacts."""
+    for number in (0, 1):
+        add_run(house, number, artifact_location=f"mlflow-artifacts:/9/{ident(number)}/artifacts")
+    model = {"id": "m-1", "experiment": 9, "name": "tree", "created_at": 0.0, "updated_at": 0.0, "run": ident(0)}
+    with house.transactions.begin() as uow:
+        uow.save(LoggedModel(**model, artifact_location="mlflow-artifacts:/9/models/m-1/artifacts"))  # type: ignore[arg-type]
+    put_artifact(house, "9/models/m-1/artifacts/requirements.txt", io.BytesIO(b"mlflow==3.1\nnumpy==1.0\n"))
+    put_artifact(house, f"9/{ident(1)}/artifacts/model/requirements.txt", io.BytesIO(b"mlflow==3.1\nnumpy==2.0\n"))
+    view = client.get(f"/runs/compare.json?ids={ident(0)},{ident(1)}").json()["surroundings"]
+    rows = {row["name"]: [cell["text"] for cell in row["cells"]] for row in view["packages"]["differing"]}
+    assert rows == {"numpy": ["1.0", "2.0"]}
+
+
 def test_code_that_is_not_here_any_more_is_said(client: TestClient, house: Context) -> None:
     """A snapshot whose content was removed does not break the page."""
     add_run(house, 0, code="a" * 64)
@@ -206,3 +223,25 @@ def test_curves_keep_peaks_and_gaps(client: TestClient, house: Context) -> None:
     short = client.get(f"/runs/curves.json?ids={ident(1)}&key=auc&key=loss").json()["curves"]
     assert set(short) == {"auc", "loss"}
     assert client.get(f"/runs/curves.json?ids={ident(1)}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/runs?offset=nan",
+        "/runs?offset=-1",
+        "/runs?offset=99999999999999999999&order=run_name",
+        "/runs?experiment=a%00b",
+        "/runs?after=%00",
+        "/runs?col=metrics.",
+        "/runs?col=attributes.depth",
+        "/runs?order=metrics.auc%20UPWARDS",
+        "/runs?" + "&".join(f"col=metrics.m{n}" for n in range(41)),
+        "/runs/curves.json?ids=%00&key=a",
+        "/runs/curves.json?ids=a&key=%00",
+        "/runs/curves.json?ids=a&" + "&".join(f"key=m{n}" for n in range(13)),
+    ],
+)
+def test_bad_addresses_are_explained(client: TestClient, address: str) -> None:
+    """400 with a reason, never an error of ours."""
+    assert client.get(address).status_code == 400

@@ -122,7 +122,7 @@ def _crumbs(run: Run, path: str) -> tuple[Crumb, ...]:
 
 
 def _run(uow: UnitOfWork, run_id: str) -> Run:
-    run = uow.runs.get(run_id)
+    run = uow.runs.get(run_id) if "\0" not in run_id else None
     if run is None:
         raise NotFound(f"There is no run {run_id!r}.")
     return run

@@ -27,6 +27,11 @@ class Ask:
     pairs: Sequence[tuple[str, str]] = ()
     cookies: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse what no database keeps and no name has."""
+        if any("\0" in text for text in (*self.path.values(), *(value for _, value in self.pairs))):
+            raise Invalid("the address has a NUL character in it, which no name has", place="address")
+
     def every(self, name: str) -> tuple[str, ...]:
         """Give all values of a name in the query."""
         return tuple(value for key, value in self.pairs if key == name and value)
@@ -37,6 +42,13 @@ class Ask:
         if record is None:
             raise NotFound(f"There is no {noun} {'/'.join(map(str, key))!r}.")
         return record
+
+    def whole(self, name: str, most: int) -> int:
+        """Read a whole number of the query, 0 without one."""
+        text = self.query.get(name, "")
+        if text and not (text.isdecimal() and len(text) < 20 and int(text) <= most):
+            raise Invalid(f"{name} must be a whole number up to {most:,}, not {text!r}", place=name)
+        return int(text or 0)
 
     def number(self, name: str, default: float | None = None) -> float | None:
         """Read a number of the query."""

@@ -66,7 +66,10 @@ class Curves:
 
 def split_ids(given: Sequence[str]) -> tuple[str, ...]:
     """Read the ids of an address: `ids=a,b`, `ids=a&ids=b`, or both; each once."""
-    return tuple(dict.fromkeys(part for text in given for part in text.replace(" ", ",").split(",") if part))
+    ids = tuple(dict.fromkeys(part for text in given for part in text.replace(" ", ",").split(",") if part))
+    if any("\0" in each for each in ids):
+        raise Invalid("an id has no NUL character", place="ids")
+    return ids
 
 
 def read_runs(uow: UnitOfWork, ids: Sequence[str]) -> tuple[Run, ...]:
@@ -95,8 +98,8 @@ def curve_charts(runs: Sequence[Run]) -> tuple[CurveChart, ...]:
 
 def read_curves(uow: UnitOfWork, ids: Sequence[str], keys: Sequence[str]) -> Curves:
     """Read and thin the histories of metrics."""
-    if not 1 <= len(keys) <= MOST_KEYS:
-        raise Invalid(f"name 1 to {MOST_KEYS} metrics as key=…, not {len(keys)}", place="key")
+    if not 1 <= len(keys) <= MOST_KEYS or any("\0" in key for key in keys):
+        raise Invalid(f"name 1 to {MOST_KEYS} metrics as key=…", place="key")
     runs = read_runs(uow, ids)
     length = min(LONGEST_CURVE, MOST_POINTS // max(1, len(runs)))
     curves = {}

@@ -115,8 +115,8 @@ def environment_table(environments: Sequence[Environment | None]) -> Table:
     """Lay the packages of environments side by side, and their Python."""
     each = []
     for environment in environments:
-        found = {"Python": environment.python, **packages(environment.lock)} if environment else {}
-        each.append(found)
+        python = {"Python": environment.python} if environment and environment.python else {}
+        each.append({**python, **packages(environment.lock)} if environment else {})
     return text_table("Environment", each)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tournant.domain.tracking import DatasetInput, Run, RunStatus
 from tournant.errors import NotFound
 from tournant.ports import UnitOfWork
+from tournant.services.run_environments import requirements_of
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
 from tournant.web.pages.curves import MOST_RUNS, CurveChart, curve_charts, read_runs, split_ids
 from tournant.web.pages.differences import Heading, Table, metric_table, text_table
@@ -90,12 +91,13 @@ def _made(uow: UnitOfWork, runs: Sequence[Run]) -> list[Made]:
     for found in uow.find(DatasetInput, run__in=list(inputs), order="run,name,digest"):
         name = f"{found.name} ({found.context})" if found.context else found.name
         inputs[found.run][name] = ", ".join(filter(None, (inputs[found.run].get(name), found.digest)))
+    requirements = requirements_of(uow, [run for run in runs if not run.environment])
     return [
         Made(
             name=run.name,
             code=run.code,
             commit=run.commit or run.tags.get(GIT_COMMIT, ""),
-            environment=run.environment,
+            environment=run.environment or requirements.get(run.id, ""),
             datasets={**split_datasets(run.datasets), **inputs[run.id]},
         )
         for run in runs

@@ -17,6 +17,7 @@ from tournant.web.pages.run_columns import Column, chosen_columns, known_columns
 __all__ = ["PAGES", "RunsPage", "Sorting"]
 
 PAGE = 50
+FURTHEST = 10_000_000  # rows that may stand before a page's first
 MOST_EXPERIMENTS = 200  # to choose from
 NEWEST = Ordering(entity=Entity.ATTRIBUTE, key="start_time", descending=True)
 
@@ -93,7 +94,7 @@ def _read(ask: Ask) -> _Asked:
         experiment=ask.query.get("experiment", ""),
         filter=ask.query.get("filter", ""),
         order="" if order == order_text(NEWEST) else order,
-        offset=max(0, int(ask.number("offset") or 0)),
+        offset=ask.whole("offset", FURTHEST),
         after=ask.query.get("after", ""),
         columns=ask.every("col"),
     )

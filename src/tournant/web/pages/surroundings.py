@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tournant.domain.code_changes import CodeChanges
-from tournant.domain.environment import Environment
 from tournant.ports import BlobStore, UnitOfWork
 from tournant.services.code_changes import compare_code
+from tournant.services.run_environments import find_environment_of
 from tournant.web.pages.differences import Table, environment_table, text_table
 from tournant.web.pages.formats import short_id
 
@@ -53,7 +53,7 @@ def compare_surroundings(uow: UnitOfWork, blobs: BlobStore, made: Sequence[Made]
     snapshots = _groups([each.code for each in made], made)
     environments = _groups([each.environment for each in made], made)
     shown = environments[: MOST_GROUPS + 1]
-    locked = [uow.get(Environment, group.digest) for group in shown]
+    locked = [find_environment_of(uow, blobs, group.digest) for group in shown]
     others = [group for group in snapshots[1:] if snapshots[0].digest == made[0].code]
     sources = [
         {"Commit": each.commit[:12], "Code snapshot": short_id(each.code), "Environment": short_id(each.environment)}

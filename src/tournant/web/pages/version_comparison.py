@@ -9,6 +9,7 @@ from tournant.domain.registry import Column, ModelAlias, ModelVersion, Registere
 from tournant.domain.tracking import Run
 from tournant.domain.verification import Verification
 from tournant.errors import Invalid, NotFound
+from tournant.services.run_environments import requirements_at
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
 from tournant.web.pages.curves import CurveChart, curve_charts, split_ids
 from tournant.web.pages.differences import Heading, Table, metric_table, text_table
@@ -63,7 +64,7 @@ def compare(ask: Ask) -> VersionComparisonPage:
             name=version.id,
             code=version.code,
             commit=version.commit,
-            environment=version.environment,
+            environment=version.environment or requirements_at(ask.uow, version.artifact_location),
             datasets=split_datasets(version.datasets),
         )
         for version in versions

@@ -41,7 +41,7 @@
       const picked = [...read(form)];
       if (picked.length > 1 && picked.length <= most) location.href = `${form.getAttribute("action")}?${boxes(form)[0]?.name || "ids"}=${picked.map(encodeURIComponent)}`;
     } else if (form.matches("[data-columns]")) {
-      const columns = new URLSearchParams(all("input[name=col]:checked", form).map((box) => ["col", box.value]));
+      const columns = new URLSearchParams(all("input[name=col]:checked,input[name=col]:not([type])", form).filter((box) => box.value).map((box) => ["col", box.value]));
       const cookie = `tournant_columns=${encodeURIComponent(columns)}; path=/; max-age=31536000; samesite=lax`;
       if (cookie.length < 4000) document.cookie = cookie;
     }
