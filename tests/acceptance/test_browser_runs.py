@@ -155,6 +155,10 @@ def test_a_run_grows_on_its_page(site: Site, tuned: Context, visitor: Callable[.
     expect(page.locator("#numbers")).to_contain_text("step 60")
     expect(page.locator("#charts canvas")).to_have_count(2)
     expect(page.locator("#charts table").last).to_contain_text("60")
+    with tuned.transactions.begin() as uow:
+        stepless = [Metric(run=run, key="gap", step=0, time=found.started_at + i, value=i) for i in range(4)]
+        uow.runs.log(run, metrics=stepless)
+    expect(page.locator("#charts canvas")).to_have_count(3)
     put_artifact(tuned, f"0/{run}/artifacts/notes.md", io.BytesIO(b"# learned"))
     expect(page.locator("#files")).to_contain_text("notes.md")
     assert page.evaluate("window.same") is True and not watch.wrong

@@ -206,6 +206,19 @@ def test_a_hundred_runs_are_compared(client: TestClient, house: Context) -> None
     assert sum(len(curve["steps"]) for curve in curves) <= 26_000
 
 
+def test_what_was_logged_without_steps_is_a_curve_too(client: TestClient, house: Context) -> None:
+    """Several points at step 0, at different times; a metric with one point is none."""
+    run = add_run(house, 1)
+    add_run(house, 2)
+    with house.transactions.begin() as uow:
+        points = [Metric(run=run.id, key="loss", step=0, time=run.started_at + i, value=1.0 - i / 9) for i in range(5)]
+        uow.runs.log(run.id, metrics=points)
+    for address in (f"/runs/{run.id}.json", f"/runs/compare.json?ids={ident(2)},{run.id}"):
+        assert [chart["key"] for chart in client.get(address).json()["charts"]] == ["loss"]
+    (curve,) = client.get(f"/runs/curves.json?ids={run.id}&key=loss").json()["curves"]["loss"]
+    assert curve["times"] == [0, 1, 2, 3, 4]
+
+
 def test_curves_keep_peaks_and_gaps(client: TestClient, house: Context) -> None:
     """A long history keeps its lowest and highest values, its ends, and where it was no number."""
     run = add_run(house, 1)

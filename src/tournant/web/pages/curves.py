@@ -84,16 +84,29 @@ def read_runs(uow: UnitOfWork, ids: Sequence[str]) -> tuple[Run, ...]:
     return tuple(runs[each] for each in ids if each in runs)
 
 
-def curve_charts(runs: Sequence[Run]) -> tuple[CurveChart, ...]:
-    """Give a chart for each metric of which some run has more than a first step; what machines report of themselves last."""
-    keys = {key for run in runs for key, (step, _) in run.measured.items() if step}
-    charts = []
-    for i, key in enumerate(sorted(keys, key=lambda key: (key.startswith("system/"), key))[:MOST_CHARTS]):
-        having = [run for run in runs if key in run.measured]
-        newest = max(run.measured[key] for run in having)
-        mark = f"{sum(run.measured[key][0] for run in having)}.{newest[1]:.0f}"
-        charts.append(CurveChart(id=f"metric-{i}", key=key, mark=mark, runs=tuple(run.id for run in having)))
-    return tuple(charts)
+def curve_charts(uow: UnitOfWork, runs: Sequence[Run]) -> tuple[CurveChart, ...]:
+    """Give a chart for each metric of which some run has several points; what machines report of themselves comes last."""
+    keys = {key for run in runs for key in run.measured}
+    ordered = sorted(keys, key=lambda key: (key.startswith("system/"), key))
+    having = {key: [run for run in runs if key in run.measured] for key in ordered}
+    drawn = [key for key in ordered if _is_curve(uow, key, having[key])][:MOST_CHARTS]
+    return tuple(
+        CurveChart(
+            id=f"metric-{i}",
+            key=key,
+            mark=f"{sum(run.measured[key][0] for run in having[key])}.{sum(run.measured[key][1] for run in having[key]):.3f}",
+            runs=tuple(run.id for run in having[key]),
+        )
+        for i, key in enumerate(drawn)
+    )
+
+
+def _is_curve(uow: UnitOfWork, key: str, runs: Sequence[Run]) -> bool:
+    """Tell whether some run has several points: it is at a later step than 0, or there are more points than runs."""
+    if any(run.measured[key][0] for run in runs):
+        return True
+    points = uow.runs.history(HistoryQuery(runs=tuple(run.id for run in runs), key=key, limit=len(runs) + 1))
+    return len(points) > len(runs)
 
 
 def read_curves(uow: UnitOfWork, ids: Sequence[str], keys: Sequence[str]) -> Curves:

@@ -44,7 +44,7 @@ def show_run(ask: Ask) -> RunPage:
         run=run,
         steps=steps,
         versions=versions,
-        charts=curve_charts([run]),
+        charts=curve_charts(ask.uow, [run]),
         artifacts=list_run_files(ask.uow, ask.blobs, run, limit=LISTED),
     )
 

@@ -55,7 +55,7 @@ def compare(ask: Ask) -> RunComparisonPage:
         runs=runs,
         columns=tuple(Heading(name=run.name, href=f"/runs/{run.id}", line=i) for i, run in enumerate(runs)),
         missing=missing,
-        charts=curve_charts(runs),
+        charts=curve_charts(ask.uow, runs),
         tables=tables,
         surroundings=surroundings,
     )

@@ -83,7 +83,7 @@ def compare(ask: Ask) -> VersionComparisonPage:
             for v in versions
         ),
         runs=kept,
-        charts=curve_charts(kept),
+        charts=curve_charts(ask.uow, kept),
         tables=tables,
         surroundings=surroundings,
     )

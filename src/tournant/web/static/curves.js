@@ -118,8 +118,10 @@
       return sum / weight;
     });
   }
-  function table(curve) {
-    const at = how.x === "time" ? curve.times : curve.steps, last = new Map();
+  // What was logged without steps has them all at 0, and only times tell its points apart.
+  const stepless = (curves) => curves.every((c) => c.steps.every((step) => step === 0)) && curves.some((c) => c.steps.length > 1);
+  function table(curve, timed) {
+    const at = timed ? curve.times : curve.steps, last = new Map();
     at.forEach((x, i) => (!how.logx || x > 0) && last.set(x, curve.values[i])); // of one place the last counts
     const xs = [...last.keys()].sort((a, b) => a - b);
     return [xs, xs.map((x) => last.get(x))];
@@ -128,7 +130,6 @@
 
   const number = (v) => (v === 0 || (Math.abs(v) >= 1e-4 && Math.abs(v) < 1e7) ? (+v.toPrecision(6)).toLocaleString("en-GB", { maximumFractionDigits: 6 }) : v.toExponential(1)).replaceAll("-", "−");
   const long = (s) => (s >= 86400 ? `${+(s / 86400).toFixed(1)} d` : s >= 3600 ? `${+(s / 3600).toFixed(1)} h` : s >= 60 ? `${+(s / 60).toFixed(1)} m` : `${+s.toFixed(1)} s`);
-  const place = (x) => (how.x === "time" ? long(x) : number(x));
 
   function draw(element) {
     const chart = charts.get(element), { curves } = chart;
@@ -136,7 +137,8 @@
     chart.plot?.destroy();
     chart.plot = null;
     element.replaceChildren();
-    const tables = curves.map(table), lines = [];
+    const timed = (chart.timed = how.x === "time" || stepless(curves)), place = timed ? long : number;
+    const tables = curves.map((curve) => table(curve, timed)), lines = [];
     const faint = how.smooth > 0 && curves.length <= 12;
     if (faint) curves.forEach((curve, i) => lines.push({ curve, table: tables[i], raw: true }));
     curves.forEach((curve, i) => lines.push({ curve, table: how.smooth > 0 ? [tables[i][0], smoothed(tables[i][1])] : tables[i] }));
@@ -169,7 +171,7 @@
           const { stroke, dash } = look(line.curve.run);
           return { label: line.curve.name, stroke: line.raw ? `${stroke}40` : stroke, dash: line.raw ? undefined : dash, width: line.raw ? 1 : curves.length > 20 ? 1.25 : 1.75, points: { show: short || line.table[0].length < 3, size: 5 } };
         })],
-        hooks: { setCursor: [(u) => read(element, u)], setSeries: [(u) => read(element, u)] },
+        hooks: { setCursor: [(u) => read(element, u, timed)], setSeries: [(u) => read(element, u, timed)] },
       },
       data,
       element,
@@ -194,24 +196,24 @@
     }
     return i;
   }
-  function read(element, u) {
+  function read(element, u, timed) {
     const out = element.parentNode.querySelector(".readout");
     const focused = u.series.findIndex((s, i) => i && s._focus), s = focused > 0 ? focused : u.series.length === 2 ? 1 : 0;
     const i = s && u.cursor.idxs?.[s];
     const value = s && i != null && u.cursor.left >= 0 ? u.data[s][i] : null;
-    out.textContent = value == null ? "" : `${u.series.length > 2 ? `${u.series[s].label} · ` : ""}${how.x === "time" ? "" : "step "}${place(u.data[0][i])}: ${number(value)}`;
+    out.textContent = value == null ? "" : `${u.series.length > 2 ? `${u.series[s].label} · ` : ""}${timed ? long(u.data[0][i]) : `step ${number(u.data[0][i])}`}: ${number(value)}`;
   }
   function tabulate(details, chart) {
-    const curves = (chart.curves || []).slice(0, 12), tables = curves.map(table);
+    const curves = (chart.curves || []).slice(0, 12), tables = curves.map((curve) => table(curve, chart.timed));
     const xs = [...new Set(tables.flatMap(([at]) => at))].sort((a, b) => a - b).slice(-60);
     const found = tables.map(([at, values]) => new Map(at.map((x, i) => [x, values[i]])));
     const grid = document.createElement("table"), head = grid.createTHead().insertRow(), body = grid.createTBody();
     const cell = (row, tag, text, number) => Object.assign(row.appendChild(document.createElement(tag)), { textContent: text, className: number ? "num" : "nw", ...(tag === "th" ? { scope: "col" } : {}) });
-    cell(head, "th", how.x === "time" ? "Time" : "Step");
+    cell(head, "th", chart.timed ? "Time" : "Step");
     for (const curve of curves) cell(head, "th", curve.name, true);
     for (const x of xs) {
       const row = body.insertRow();
-      cell(row, "td", how.x === "time" ? `${number(x)} s` : number(x));
+      cell(row, "td", chart.timed ? `${number(x)} s` : number(x));
       for (const values of found) cell(row, "td", values.get(x) == null ? "–" : number(values.get(x)), true);
     }
     details.querySelector(".scroll").replaceChildren(grid);
