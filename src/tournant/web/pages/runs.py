@@ -64,6 +64,11 @@ class _Asked:
     after: str
     columns: tuple[str, ...]
 
+    @property
+    def narrow(self) -> bool:
+        """Whether only some runs are asked for."""
+        return bool(self.status or self.experiment or self.filter)
+
     def pairs(self, *, columns: bool = True, order: str | None = None) -> list[tuple[str, str]]:
         """Give the query again, from its first page on."""
         order = self.order if order is None else order
@@ -135,11 +140,7 @@ def _page(ask: Ask, asked: _Asked, found: Sequence[Run], problem: str = "") -> R
         crumbs=(Crumb(text="Runs"),),
         command="tournant runs list"
         + "".join(f" --{key} {shlex.quote(value)}" for key, value in asked.pairs(columns=False) if key != "status"),
-        verdict=Verdict(tone="crit", head="This cannot be searched for.", text=problem)
-        if problem
-        else _list_verdict(runs, ask.now)
-        if runs
-        else None,
+        verdict=_verdict(asked, runs, problem, ask.now),
         problem=problem,
         now=ask.now,
         runs=runs,
@@ -154,7 +155,7 @@ def _page(ask: Ask, asked: _Asked, found: Sequence[Run], problem: str = "") -> R
         filter=asked.filter,
         order=asked.order,
         first=None if asked.after else asked.offset + 1,
-        filtered=bool(asked.status or asked.experiment or asked.filter or later),
+        filtered=asked.narrow or later,
         asked=tuple(asked.pairs(columns=False)),
         newest=_address(asked.pairs()) if later else "",
         older=older,
@@ -183,6 +184,16 @@ def _sorting(asked: _Asked, columns: Sequence[Column]) -> dict[str, Sorting]:
             newest = "" if text == order_text(NEWEST) else text
             found[name] = Sorting(href=_address(asked.pairs(order=newest)), now=direction)
     return found
+
+
+def _verdict(asked: _Asked, runs: Sequence[Run], problem: str, now: float) -> Verdict | None:
+    if problem:
+        return Verdict(tone="crit", head="This cannot be searched for.", text=problem)
+    if runs:
+        return _list_verdict(runs, now)
+    if asked.offset or asked.after:
+        return Verdict(tone="idle", head="There are no more runs.")
+    return Verdict(tone="idle", head="No run is found.") if asked.narrow else None
 
 
 def _list_verdict(runs: Sequence[Run], now: float) -> Verdict:
