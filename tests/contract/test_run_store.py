@@ -10,7 +10,7 @@ import pytest
 from tournant.adapters.sql import run_search
 from tournant.adapters.sql.transactions import SqlTransactions
 from tournant.domain.filters import holds, parse_filter, parse_order
-from tournant.domain.run_query import Entity, HistoryQuery, RunQuery, View
+from tournant.domain.run_query import Entity, HistoryQuery, RunQuery, View, place_of
 from tournant.domain.tracking import Experiment, Metric, Run, RunStatus
 from tournant.errors import Conflict, Invalid, NotFound
 
@@ -59,6 +59,8 @@ def runs(transactions: SqlTransactions) -> list[Run]:
                 tags={"rare": "yes", "mlflow.parentRunId": "p"}
                 if number in (7, 60, 61)
                 else {"team": f"t{number % 4}"},
+                ended_at=float(2 * number % 50) if number % 4 else None,
+                actor=f"a{number % 3}",
                 deleted_at=1.0 if number % 11 == 0 else None,
             )
             uow.runs.add(made)
@@ -98,6 +100,9 @@ ORDERS = [
     ("params.model DESC", "metrics.auc"),
     ("tags.team DESC",),
 ]
+
+
+ATTRIBUTE_ORDERS = ("start_time", "start_time DESC", "run_name DESC", "status", "duration DESC", "end_time", "user_id")
 
 
 def sorted_as_asked(found: list[Run], order: tuple[str, ...]) -> list[Run]:
@@ -148,20 +153,38 @@ def test_finds_and_orders_as_the_filters_mean(
             assert [r.id for page in pages for r in page] == found
 
 
-@pytest.mark.parametrize("experiments", [None, (0,), (0, 1)])
+@pytest.mark.parametrize("few", [0, 2_000], ids=["walking", "driven"])
 def test_pages_follow_a_run(
-    transactions: SqlTransactions, runs: list[Run], experiments: tuple[int, ...] | None
+    transactions: SqlTransactions, runs: list[Run], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pages that begin behind the last run of the one before show every run once, those that started at once too."""
-    query = RunQuery(experiments=experiments, condition=parse_filter("metrics.auc < 0.8"), limit=1000)
+    """Pages that begin behind the last run of the one before show every run once and in order, whatever the order."""
+    monkeypatch.setattr(run_search, "_FEW", few)
+    orders = ("", *ATTRIBUTE_ORDERS, *(order[0] for order in ORDERS if len(order) == 1))
+    filters = ("", "metrics.auc < 0.8", "metrics.loss != 0.1", "params.model != 'tree'")
     with transactions.begin(write=False) as uow:
-        whole = [r.id for r in uow.runs.find(query)]
-        seen: list[str] = []
-        after = None
-        while page := uow.runs.find(dataclasses.replace(query, limit=3, after=after)):
-            seen += [r.id for r in page]
-            after = (page[-1].started_at, page[-1].id)
-    assert len(whole) > 30 and seen == whole
+        for order, text, experiments in itertools.product(orders, filters, (None, (0,), (0, 1))):
+            ordering = parse_order(order) if order else None
+            query = RunQuery(
+                experiments=experiments,
+                condition=parse_filter(text),
+                order=(ordering,) if ordering else (),
+                limit=1000,
+            )
+            whole = [r.id for r in uow.runs.find(query)]
+            seen: list[str] = []
+            after = None
+            while page := uow.runs.find(dataclasses.replace(query, limit=13, after=after)):
+                seen += [r.id for r in page]
+                after = place_of(page[-1], ordering)
+                assert len(seen) <= len(whole), (order, text, experiments)
+            assert len(whole) > 10 and seen == whole, (order, text, experiments)
+
+
+def test_a_page_follows_a_run_in_an_order_by_one_key_only(transactions: SqlTransactions, runs: list[Run]) -> None:
+    """Several keys are refused, not mistaken."""
+    order = (parse_order("metrics.auc"), parse_order("run_name"))
+    with transactions.begin(write=False) as uow, pytest.raises(Invalid, match="one key"):
+        uow.runs.find(RunQuery(order=order, after=place_of(runs[0], order[0])))
 
 
 def test_durations_are_searched_and_ordered_by(transactions: SqlTransactions) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tournant.domain.tracking import RunStatus
+from tournant.domain.tracking import Run, RunStatus
 
 __all__ = [
     "STATUS_NAMES",
@@ -14,8 +14,10 @@ __all__ = [
     "Entity",
     "HistoryQuery",
     "Ordering",
+    "RunPlace",
     "RunQuery",
     "View",
+    "place_of",
 ]
 
 STATUS_NAMES = {  # as MLflow calls them, and filters know both
@@ -82,10 +84,41 @@ class View(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlace:
+    """Where a run stands: its value of the key that orders (None: it has none), then its start and id."""
+
+    value: str | float | None = None
+    start: float
+    id: str
+
+
+def place_of(run: Run, order: Ordering | None) -> RunPlace:
+    """Give a run's place in an order by one key, or by start alone."""
+    return RunPlace(value=_value_of(run, order) if order else None, start=run.started_at, id=run.id)
+
+
+def _value_of(run: Run, order: Ordering) -> str | float | None:
+    if order.entity is not Entity.ATTRIBUTE:
+        texts = {Entity.PARAM: run.params, Entity.TAG: run.tags}
+        return run.metrics.get(order.key) if order.entity is Entity.METRIC else texts[order.entity].get(order.key)
+    attributes: dict[str, str | float | None] = {
+        "run_id": run.id,
+        "run_name": run.name,
+        "status": STATUS_NAMES[run.status],
+        "user_id": run.actor,
+        "artifact_uri": run.artifact_location,
+        "start_time": run.started_at,
+        "end_time": run.ended_at,
+        "duration": None if run.ended_at is None else run.ended_at - run.started_at,
+    }
+    return attributes[order.key]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunQuery:
     """A search over the runs of experiments (None: of all). Ties are broken by start, the newest first, then by id.
 
-    `after` is the start and id of a run: only those that come after it, the newest first, are found.
+    `after` is the place of a run in the order, which is by one key at most: only those that come after it are found.
     """
 
     experiments: tuple[int, ...] | None = None
@@ -94,7 +127,7 @@ class RunQuery:
     view: View = View.ACTIVE
     limit: int = 50
     offset: int = 0
-    after: tuple[float, str] | None = None
+    after: RunPlace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

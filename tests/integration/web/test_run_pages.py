@@ -241,9 +241,9 @@ def test_curves_keep_peaks_and_gaps(client: TestClient, house: Context) -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        "/runs?offset=nan",
-        "/runs?offset=-1",
-        "/runs?offset=99999999999999999999&order=run_name",
+        "/runs?above=nan",
+        "/runs?above=-1",
+        "/runs?above=99999999999999999999",
         "/runs?experiment=a%00b",
         "/runs?after=%00",
         "/runs?col=metrics.",

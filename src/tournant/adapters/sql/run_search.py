@@ -8,8 +8,9 @@ orders by a param or tag its texts first.
 
 from collections.abc import Iterator, Sequence
 
-from tournant.adapters.sql.conditions import TABLES, Sql, condition_sql, seen_sql, value_sql
+from tournant.adapters.sql.conditions import TABLES, Sql, condition_sql, seen_sql
 from tournant.adapters.sql.driver import Driver
+from tournant.adapters.sql.run_order import LACKING, NAN, TIES, After, order_terms
 from tournant.adapters.sql.run_tables import START_CHARACTERS
 from tournant.domain.run_query import All, Comparison, Condition, Entity, Ordering, RunQuery
 
@@ -17,7 +18,6 @@ __all__ = ["find_numbers"]
 
 _FEW = 2_000  # runs that are cheaper to sort than to walk past
 _MOST_WALKS = 30  # experiments walked side by side
-_TIES = "r.started_at DESC, r.id"
 _RANGES = ("=", "<", "<=", ">", ">=")
 
 
@@ -40,10 +40,7 @@ class _Search:
         self._conjuncts = list(_conjuncts(query.condition))
         condition, values = condition_sql(query.condition, postgres=driver.postgres)
         self._where: Sql = (f"{seen_sql(query.view)} AND {condition}", values)
-        if query.after is not None:  # the first test is what an index finds
-            start, run_id = query.after
-            later = " AND r.started_at <= ? AND (r.started_at < ? OR r.id > ?)"
-            self._where = (self._where[0] + later, [*values, start, start, run_id])
+        self._after = After(query.after, query.order) if query.after else None
 
     def run(self) -> list[int]:
         query = self._query
@@ -101,26 +98,28 @@ class _Search:
         return None
 
     def _sorted(self, source: str, test: str, values: list[object]) -> list[int]:
-        joins, terms, keys = _terms(self._query.order)
+        joins, terms, keys = order_terms(self._query.order)
         where, tested = self._where
+        later, places = self._after.in_order() if self._after else ("", [])
         statement = (
-            f"SELECT r.number FROM {source}{joins} WHERE {test} AND {where} "
-            f"ORDER BY {', '.join((*terms, _TIES))} LIMIT {self._query.limit} OFFSET {self._query.offset}"
+            f"SELECT r.number FROM {source}{joins} WHERE {test} AND {where}{later} "
+            f"ORDER BY {', '.join((*terms, TIES))} LIMIT {self._query.limit} OFFSET {self._query.offset}"
         )
-        return [row[0] for row in self._driver.rows(statement, [*keys, *values, *tested])]
+        return [row[0] for row in self._driver.rows(statement, [*keys, *values, *tested, *places])]
 
     def _walk_starts(self, needed: int) -> list[int]:
-        joins, terms, keys = _terms(self._query.order[1:])
+        joins, terms, keys = order_terms(self._query.order[1:])
         ascending = bool(self._query.order) and not self._query.order[0].descending
         start = "r.started_at" if ascending else "r.started_at DESC"
         order = ", ".join((start, *terms, "r.id"))
         where, tested = self._where
+        later, bounds = self._after.in_starts(ascending=ascending) if self._after else ("", [])
         places = [f"r.experiment = {experiment}" for experiment in self._experiments]
         walks = [
             (
                 f"SELECT r.number AS n, r.started_at AS s, r.id AS i FROM run r{joins} "
-                f"WHERE {place} AND {where} ORDER BY {order} LIMIT {needed}",
-                [*keys, *tested],
+                f"WHERE {place} AND {where}{later} ORDER BY {order} LIMIT {needed}",
+                [*keys, *tested, *bounds],
             )
             for place in (places if self._query.experiments is not None else ["1 = 1"])
         ]
@@ -128,24 +127,28 @@ class _Search:
 
     def _walk_metric(self, order: Ordering, needed: int) -> list[int]:
         same = [c for c in self._conjuncts if c.entity is Entity.METRIC and c.key == order.key]
-        found = self._walk_values(order, [c for c in same if c.operator in _RANGES], needed, nan=0)
-        if len(found) < needed and all(c.operator == "!=" for c in same):
+        begun = self._after.rank if self._after else 0
+        found: list[int] = []
+        if begun == 0:
+            found = self._walk_values(order, [c for c in same if c.operator in _RANGES], needed, nan=0)
+        if begun <= NAN and len(found) < needed and all(c.operator == "!=" for c in same):
             found += self._walk_values(order, [], needed - len(found), nan=1)
         if len(found) < needed and not same:
             found += self._walk_without(order, needed - len(found))
         return found
 
     def _walk_values(self, order: Ordering, bounds: Sequence[Comparison], needed: int, *, nan: int) -> list[int]:
-        joins, terms, keys = _terms(self._query.order[1:])
+        joins, terms, keys = order_terms(self._query.order[1:])
         where, tested = self._where
         direction = "DESC" if order.descending else "ASC"
         limits = "".join(f" AND m.value {bound.operator} ?" for bound in bounds)
-        values = [*keys, order.key, *(bound.value for bound in bounds), *tested]
+        later, places = self._after.in_values("m.value", rank=nan) if self._after else ("", [])
+        values = [*keys, order.key, *(bound.value for bound in bounds), *tested, *places]
         walks: list[Sql] = [
             (
                 f"SELECT r.number AS n, m.value AS v, r.started_at AS s, r.id AS i FROM run_metric m CROSS JOIN run r{joins} "
-                f"WHERE m.experiment = {experiment} AND m.key = ? AND m.nan = {nan}{limits} AND r.number = m.run AND {where} "
-                f"ORDER BY {', '.join((f'm.value {direction}', *terms, _TIES))} LIMIT {needed}",
+                f"WHERE m.experiment = {experiment} AND m.key = ? AND m.nan = {nan}{limits} AND r.number = m.run AND {where}{later} "
+                f"ORDER BY {', '.join((f'm.value {direction}', *terms, TIES))} LIMIT {needed}",
                 values,
             )
             for experiment in self._experiments
@@ -153,35 +156,38 @@ class _Search:
         return self._merge(walks, f"v {direction}, s DESC, i", needed)
 
     def _walk_texts(self, order: Ordering, needed: int) -> list[int]:
-        joins, terms, keys = _terms(self._query.order[1:])
+        joins, terms, keys = order_terms(self._query.order[1:])
         where, tested = self._where
         direction = "DESC" if order.descending else "ASC"
+        later, places = self._after.in_texts("t") if self._after else ("", [])
         walks: list[Sql] = [  # along the index, which has the beginnings of texts
             (
                 f"SELECT r.number AS n, t.start AS b, t.value AS v, r.started_at AS s, r.id AS i "
                 f"FROM {TABLES[order.entity]} t CROSS JOIN run r{joins} "
-                f"WHERE t.experiment = {experiment} AND t.key = ? AND r.number = t.run AND {where} "
-                f"ORDER BY {', '.join((f't.start {direction}, t.value {direction}', *terms, _TIES))} LIMIT {needed}",
-                [*keys, order.key, *tested],
+                f"WHERE t.experiment = {experiment} AND t.key = ? AND r.number = t.run AND {where}{later} "
+                f"ORDER BY {', '.join((f't.start {direction}, t.value {direction}', *terms, TIES))} LIMIT {needed}",
+                [*keys, order.key, *tested, *places],
             )
             for experiment in self._experiments
         ]
-        found = self._merge(walks, f"b {direction}, v {direction}, s DESC, i", needed)
+        lacking = self._after is not None and self._after.rank == LACKING
+        found = [] if lacking else self._merge(walks, f"b {direction}, v {direction}, s DESC, i", needed)
         same = [c for c in self._conjuncts if (c.entity, c.key) == (order.entity, order.key)]
         if len(found) < needed and all(c.operator == "IS NULL" for c in same):
             found += self._walk_without(order, needed - len(found))
         return found
 
     def _walk_without(self, order: Ordering, needed: int) -> list[int]:
-        joins, terms, keys = _terms(self._query.order[1:])
+        joins, terms, keys = order_terms(self._query.order[1:])
         where, tested = self._where
+        later, places = self._after.in_values("", rank=LACKING) if self._after else ("", [])
         lacking = f"NOT EXISTS (SELECT 1 FROM {TABLES[order.entity]} m WHERE m.run = r.number AND m.key = ?)"
         walks: list[Sql] = [
             (
                 f"SELECT r.number AS n, r.started_at AS s, r.id AS i FROM run r{joins} "
-                f"WHERE r.experiment = {experiment} AND {where} AND {lacking} "
-                f"ORDER BY {', '.join((*terms, _TIES))} LIMIT {needed}",
-                [*keys, *tested, order.key],
+                f"WHERE r.experiment = {experiment} AND {where} AND {lacking}{later} "
+                f"ORDER BY {', '.join((*terms, TIES))} LIMIT {needed}",
+                [*keys, *tested, order.key, *places],
             )
             for experiment in self._experiments
         ]
@@ -202,19 +208,3 @@ def _conjuncts(condition: Condition) -> Iterator[Comparison]:
     elif isinstance(condition, All):
         for part in condition.parts:
             yield from _conjuncts(part)
-
-
-def _terms(order: Sequence[Ordering]) -> tuple[str, list[str], list[object]]:
-    """Give joins, ORDER BY terms and the joins' values: numbers before NaN, NaN before nothing."""
-    joins, terms, keys = "", [], list[object]()
-    for i, term in enumerate(order):
-        direction = "DESC" if term.descending else "ASC"
-        if term.entity is Entity.ATTRIBUTE:
-            column = value_sql(term.entity, term.key)
-            terms += [f"CASE WHEN {column} IS NULL THEN 1 ELSE 0 END", f"{column} {direction}"]
-            continue
-        joins += f" LEFT JOIN {TABLES[term.entity]} o{i} ON o{i}.run = r.number AND o{i}.key = ?"
-        keys.append(term.key)
-        nan = f" WHEN o{i}.nan = 1 THEN 1" if term.entity is Entity.METRIC else ""
-        terms += [f"CASE WHEN o{i}.run IS NULL THEN 2{nan} ELSE 0 END", f"o{i}.value {direction}"]
-    return joins, terms, keys

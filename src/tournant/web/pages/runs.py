@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from tournant.domain.filters import parse_filter, parse_order
 from tournant.domain.registry import ModelVersion
-from tournant.domain.run_query import All, Comparison, Condition, Entity, Ordering, RunQuery
+from tournant.domain.run_query import All, Comparison, Condition, Entity, Ordering, RunQuery, place_of
 from tournant.domain.tracking import Experiment, Run, RunStatus
 from tournant.errors import Invalid, NotFound
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
@@ -17,7 +17,7 @@ from tournant.web.pages.run_columns import Column, chosen_columns, known_columns
 __all__ = ["PAGES", "RunsPage", "Sorting"]
 
 PAGE = 50
-FURTHEST = 10_000_000  # rows that may stand before a page's first
+MOST_ABOVE = 10**9
 MOST_EXPERIMENTS = 200  # to choose from
 NEWEST = Ordering(entity=Entity.ATTRIBUTE, key="start_time", descending=True)
 
@@ -45,7 +45,7 @@ class RunsPage(View):
     experiment: str
     filter: str
     order: str
-    first: int | None = None  # of the rows shown, where that is known
+    first: int = 1  # of the rows shown
     filtered: bool
     asked: tuple[tuple[str, str], ...]  # of the query, what goes on to other pages
     newest: str = ""
@@ -60,8 +60,8 @@ class _Asked:
     experiment: str
     filter: str
     order: str
-    offset: int
     after: str
+    above: int  # how many runs the pages before have shown
     columns: tuple[str, ...]
 
     @property
@@ -78,7 +78,7 @@ class _Asked:
 
 
 def list_runs(ask: Ask) -> RunsPage:
-    """List runs: by keyset where they are ordered by their start, else by their place."""
+    """List runs; a page begins behind the last run of the one before, so that none is passed over while others begin."""
     asked = _read(ask)
     try:
         query = _query(ask, asked)
@@ -99,7 +99,7 @@ def _read(ask: Ask) -> _Asked:
         experiment=ask.query.get("experiment", ""),
         filter=ask.query.get("filter", ""),
         order="" if order == order_text(NEWEST) else order,
-        offset=ask.whole("offset", FURTHEST),
+        above=ask.whole("above", MOST_ABOVE),
         after=ask.query.get("after", ""),
         columns=ask.every("col"),
     )
@@ -112,15 +112,19 @@ def _query(ask: Ask, asked: _Asked) -> RunQuery:
     numbers = None
     if asked.experiment:
         numbers = tuple(e.number for e in ask.uow.find(Experiment, name=asked.experiment))
-    query = RunQuery(experiments=numbers, condition=All(tuple(conditions)), limit=PAGE + 1)
-    if asked.order:
-        return replace(query, order=(parse_order(asked.order),), offset=asked.offset)
+    order = parse_order(asked.order) if asked.order else None
+    query = RunQuery(
+        experiments=numbers,
+        condition=All(tuple(conditions)),
+        order=(order,) if order else (),
+        limit=PAGE + 1,
+    )
     if not asked.after:
         return query
     last = ask.uow.runs.get(asked.after)
     if last is None:
         raise NotFound(f"There is no run {asked.after!r} any more that this page could follow: start at /runs.")
-    return replace(query, after=(last.started_at, last.id))
+    return replace(query, after=place_of(last, order))
 
 
 def _page(ask: Ask, asked: _Asked, found: Sequence[Run], problem: str = "") -> RunsPage:
@@ -132,9 +136,9 @@ def _page(ask: Ask, asked: _Asked, found: Sequence[Run], problem: str = "") -> R
     constant = {key: value for key, value in varying_params(runs)[1].items() if key not in shown}
     older = ""
     if len(found) > PAGE:
-        step = ("offset", str(asked.offset + PAGE)) if asked.order else ("after", runs[-1].id)
-        older = _address([*asked.pairs(), step])
-    later = bool(asked.after or asked.offset)
+        above = ("above", str(asked.above + len(runs)))
+        older = _address([*asked.pairs(), ("after", runs[-1].id), above])
+    later = bool(asked.after)
     return RunsPage(
         title="Runs",
         crumbs=(Crumb(text="Runs"),),
@@ -154,7 +158,7 @@ def _page(ask: Ask, asked: _Asked, found: Sequence[Run], problem: str = "") -> R
         experiment=asked.experiment,
         filter=asked.filter,
         order=asked.order,
-        first=None if asked.after else asked.offset + 1,
+        first=asked.above + 1,
         filtered=asked.narrow or later,
         asked=tuple(asked.pairs(columns=False)),
         newest=_address(asked.pairs()) if later else "",
@@ -191,7 +195,7 @@ def _verdict(asked: _Asked, runs: Sequence[Run], problem: str, now: float) -> Ve
         return Verdict(tone="crit", head="This cannot be searched for.", text=problem)
     if runs:
         return _list_verdict(runs, now)
-    if asked.offset or asked.after:
+    if asked.after:
         return Verdict(tone="idle", head="There are no more runs.")
     return Verdict(tone="idle", head="No run is found.") if asked.narrow else None
 
