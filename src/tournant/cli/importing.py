@@ -97,18 +97,18 @@ def import_from_mlflow(source: str, artifacts: str, as_json: bool, home: str | N
 
 
 def _counts(report: "MlflowImport") -> str:
-    counts = {
-        "experiments": report.experiments,
-        "runs": report.runs,
-        "metric points": report.points,
-        "dataset inputs": report.datasets,
-        "logged models": report.logged_models,
-        "models": report.models,
-        "versions": report.versions,
-        "aliases": report.aliases,
-        "files": report.files,
-    }
-    told = [f"{count:,} {noun}" for noun, count in counts.items() if count]
+    counts = (
+        (report.experiments, "experiment", "s"),
+        (report.runs, "run", "s"),
+        (report.points, "metric point", "s"),
+        (report.datasets, "dataset input", "s"),
+        (report.logged_models, "logged model", "s"),
+        (report.models, "model", "s"),
+        (report.versions, "version", "s"),
+        (report.aliases, "alias", "es"),
+        (report.files, "file", "s"),
+    )
+    told = [f"{count:,} {noun}{many if count > 1 else ''}" for count, noun, many in counts if count]
     return f"{', '.join(told)} ({bytes_text(report.size_bytes)})" if told else "nothing new"
 
 

@@ -14,6 +14,7 @@ from tournant.services.artifacts import SCHEME, artifact_path, copy_artifacts
 from tournant.services.mlflow_import_files import Brought, bring_files
 from tournant.services.mlflow_import_report import (
     IMPORT_STATE,
+    IMPORTED_ALIASES,
     IMPORTED_FROM,
     INCOMPLETE,
     Importing,
@@ -27,7 +28,6 @@ from tournant.services.versions import STAGES, pointing_version
 
 __all__ = ["bring_logged_model", "bring_model"]
 
-IMPORTED_ALIASES = "tournant.imported_aliases"  # a tag: what aliases named in the source
 _PROMPT = "mlflow.prompt.is_prompt"
 _OF_VERSION = re.compile(r"^models:/([^/]+)/(\d+)$")
 _IN_LOGGED_MODEL = re.compile(r"(?:^models:/|/models/)(m-[0-9a-f]+)(?:/artifacts)?(?:/(.*))?$")

@@ -13,11 +13,22 @@ from tournant.ports import MlflowSource, Unreadable
 from tournant.services.context import Context
 from tournant.services.texts import check_texts
 
-__all__ = ["IMPORTED_FROM", "IMPORT_STATE", "INCOMPLETE", "Importing", "MlflowImport", "fingerprint", "is_identifier"]
+__all__ = [
+    "IMPORTED_ALIASES",
+    "IMPORTED_FROM",
+    "IMPORT_STATE",
+    "INCOMPLETE",
+    "Importing",
+    "MlflowImport",
+    "fingerprint",
+    "is_identifier",
+]
 
 IMPORTED_FROM = "tournant.imported_from"  # a tag: what bears it may be completed by another import
 IMPORT_STATE = "tournant.import_state"  # a tag: what it was in the source when it was brought
+IMPORTED_ALIASES = "tournant.imported_aliases"  # a tag of a model: what its aliases named in the source
 INCOMPLETE = "-without-files"  # ends the state of what was brought but for some of its files
+_MARKS = (IMPORTED_FROM, IMPORT_STATE, IMPORTED_ALIASES)  # a tournant may be the source
 _IDENTIFIER = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,249}")
 
 
@@ -47,6 +58,8 @@ class MlflowImport:
         """Give the texts that can be kept, and note those that cannot."""
         kept = {}
         for key, value in texts.items():
+            if key in _MARKS:
+                continue
             try:
                 check_texts({key: value}, noun)
                 kept[key] = value

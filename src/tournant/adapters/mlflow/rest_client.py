@@ -30,6 +30,7 @@ class RestClient:
             raise Invalid(f"{url!r} names no server: http://HOST:PORT")
         self.address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
         self._wait_seconds = wait_seconds
+        self._tries = _TRIES  # 1 while it is gone: nothing waits for each file of a server that has not answered before
         token, user = environ.get("MLFLOW_TRACKING_TOKEN"), environ.get("MLFLOW_TRACKING_USERNAME")
         auth: Any = None
         if parts.username:
@@ -87,16 +88,18 @@ class RestClient:
 
     def _send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
         wait = self._wait_seconds
-        for attempt in range(1, _TRIES + 1):
+        for attempt in range(1, self._tries + 1):
             try:
                 response = self._client.send(request, stream=stream)
             except httpx.TransportError as exc:
-                if attempt == _TRIES:
+                if attempt == self._tries:
+                    self._tries = 1
                     raise Unavailable(f"{self.address} does not answer: {exc or type(exc).__name__}") from exc
             else:
                 if response.is_success:
+                    self._tries = _TRIES
                     return response
-                if response.status_code not in _PASSING or attempt == _TRIES:
+                if response.status_code not in _PASSING or attempt == self._tries:
                     raise self._explained(response)
                 response.close()
             time.sleep(wait)
