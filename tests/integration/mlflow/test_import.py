@@ -1,14 +1,22 @@
 """Imports from a tracking server: tournant's own, which speaks MLflow's REST, and stores that MLflow itself has made."""
 
+import hashlib
 import http.server
+import json
+import os
+import signal
+import socket
+import subprocess
 import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from tests.integration.mlflow.conftest import Server
+from tests.integration.mlflow.conftest import CLIENT, Server
 
 from mlflow_checks import check_models, check_runs, content, points
 from mlflow_stores import FILES, FINISHED, LOSSES, RUNNING, StoredRun, write_mlruns, write_run
@@ -16,11 +24,16 @@ from tournant.adapters.mlflow.rest_client import RestClient
 from tournant.bootstrap.house import open_context
 from tournant.bootstrap.mlflow import open_mlflow_source
 from tournant.config import Settings
+from tournant.domain.registry import ModelAlias
+from tournant.domain.run_query import STATUS_NAMES
 from tournant.errors import Denied, Invalid, Unavailable
 from tournant.services.context import Context
+from tournant.services.experiments import list_experiments
 from tournant.services.mlflow_import import import_mlflow
 from tournant.services.mlflow_import_report import MlflowImport
+from tournant.services.run_inputs import read_run_inputs
 from tournant.services.tracking import get_run
+from tournant.services.versions import find_version
 
 Bring = Callable[..., MlflowImport]
 
@@ -162,3 +175,94 @@ def test_a_server_that_goes_away_ends_the_import(running: Server, other: Context
     bring(other, running.url)
     check_runs(other, deletion_times=False)
     check_models(other)
+
+
+@pytest.fixture(params=["sqlite", "folder", "server"])
+def made_by_mlflow(request: pytest.FixtureRequest, client_python: Path, tmp_path: Path) -> Iterator[tuple[str, Any]]:
+    """Let MLflow make a store; give its address, and what MLflow's client reads from it."""
+    place = tmp_path / "mlflow"
+    place.mkdir()
+    address = f"sqlite:///{place / 'mlflow.db'}" if request.param != "folder" else (place / "mlruns").as_uri()
+    with ExitStack() as stack:
+        if request.param == "server":
+            address = stack.enter_context(mlflow_server(client_python, place, address))
+        facts = place / "facts.json"
+        environ = {**os.environ, "MLFLOW_TRACKING_URI": address, "MLFLOW_ALLOW_FILE_STORE": "true"}
+        command = [str(client_python), str(CLIENT / "make_store.py"), str(facts)]
+        done = subprocess.run(command, cwd=place, env=environ, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        yield address, json.loads(facts.read_text())
+
+
+@contextmanager
+def mlflow_server(python: Path, place: Path, store: str) -> Iterator[str]:
+    """Run MLflow's server; it is slow to start."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(python), "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
+    log = (place / "server.log").open("wb")
+    process = subprocess.Popen(
+        [*command, "--port", str(port)], cwd=place, stdout=log, stderr=log, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                    break
+            except OSError:
+                assert time.monotonic() < deadline and process.poll() is None, (place / "server.log").read_text()
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+        log.close()
+
+
+@pytest.mark.slow
+def test_what_mlflow_made_comes_as_mlflow_reads_it(made_by_mlflow: tuple[str, Any], other: Context) -> None:
+    """Every run's params, tags, histories, inputs and files, and the versions' files, from each kind of store."""
+    address, facts = made_by_mlflow
+    report = bring(other, address)
+    assert report.left == []
+    assert report.runs == len(facts["runs"]) == 3
+    for run_id, fact in facts["runs"].items():
+        check_as_mlflow_reads(other, run_id, fact)
+    experiments = {each.name: each.deleted_at is not None for each in list_experiments(other)}
+    assert experiments == {name: stage == "deleted" for name, stage in facts["experiments"].items()}
+    for number, fact in facts["versions"].items():
+        version = find_version(other, "mover", number)
+        assert version.run == fact["run"]
+        assert fact["tags"].items() <= version.tags.items()
+        assert digests(other, version.artifact_location) == fact["files"] != {}
+    with other.transactions.begin(write=False) as uow:
+        aliases = {each.alias: each.version for each in uow.find(ModelAlias, model="mover")}
+    assert aliases == {"champion": 2} == {alias: int(number) for alias, number in facts["aliases"].items()}
+    again = bring(other, address)
+    assert (again.runs, again.points, again.files, again.versions, again.left) == (0, 0, 0, 0, [])
+
+
+def check_as_mlflow_reads(context: Context, run_id: str, fact: Any) -> None:
+    run = get_run(context, run_id)
+    assert (run.name, STATUS_NAMES[run.status], run.deleted_at is not None) == (
+        fact["name"],
+        fact["status"],
+        fact["deleted"],
+    )
+    assert (round(1000 * run.started_at), round(1000 * (run.ended_at or 0))) == (fact["started"], fact["ended"])
+    assert run.params == fact["params"]
+    assert {key: value for key, value in run.tags.items() if not key.startswith("tournant.")} == fact["tags"]
+    assert sorted(run.metrics) == sorted(fact["histories"])
+    for key, history in fact["histories"].items():
+        kept = [(step, round(1000 * at), str(value)) for step, at, value in points(context, run_id, key)]
+        assert kept == list(dict.fromkeys(map(tuple, history)))  # its file store keeps the same point twice
+    datasets, models = read_run_inputs(context, [run_id])
+    assert [each.name for each in datasets.get(run_id, [])] == fact["datasets"]
+    assert sorted(each.model for each in models.get(run_id, [])) == sorted(fact["outputs"])
+    assert digests(context, run.artifact_location) == fact["files"]
+
+
+def digests(context: Context, location: str) -> dict[str, str]:
+    return {path: hashlib.sha256(data).hexdigest() for path, data in content(context, location).items()}
