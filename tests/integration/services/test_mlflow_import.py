@@ -1,6 +1,8 @@
 """Imports of MLflow's stores: an `mlruns` folder, and its database on SQLite and PostgreSQL, with the same store in each."""
 
+import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import sqlalchemy as sa
 from mlflow_checks import check_models, check_runs, content, points
 from mlflow_stores import (
     DELETED,
+    FILES,
     FINISHED,
     LOSSES,
     ODD,
@@ -22,6 +25,8 @@ from mlflow_stores import (
     write_mlruns,
     write_run,
 )
+from s3server import s3_server
+from tournant.adapters.blobs.bucket import open_bucket
 from tournant.adapters.sql.transactions import create_engine
 from tournant.bootstrap.mlflow import open_mlflow_source
 from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
@@ -312,3 +317,36 @@ def test_a_source_that_is_none_is_refused(
 def test_a_project_folder_with_mlruns_in_it_will_do(bring: Bring, mlruns: Path) -> None:
     """`tournant import mlflow .`."""
     assert bring(mlruns.parent).runs == len(RUNS)
+
+
+def test_files_in_a_bucket_come_once_the_bucket_is_there(
+    context: Context, tmp_path: Path, mlruns: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then runs keep their address there."""
+    url = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    engine = create_engine(url)
+    write_database(engine, mlruns)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE runs SET artifact_uri = 's3://later/1/' || run_uuid || '/artifacts'"))
+    engine.dispose()
+    with s3_server("bucket") as environ:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        settings = replace(context.settings, environ=environ)
+
+        def bring() -> MlflowImport:
+            with open_mlflow_source(settings, url) as source:
+                return import_mlflow(context, source)
+
+        first = reasons(bring())
+        assert {name for noun, name in first if noun == "artifacts"} >= {f"run {run.id}" for run in RUNS}
+        assert get_run(context, FINISHED).artifact_location == f"s3://later/1/{FINISHED}/artifacts"
+        request = urllib.request.Request(f"{environ['AWS_ENDPOINT_URL']}/later", method="PUT")
+        urllib.request.urlopen(request, timeout=30).close()
+        bucket = open_bucket("s3://later", environ)
+        for path, data in FILES.items():
+            bucket.put(f"1/{FINISHED}/artifacts/{path}", data)
+        second = bring()
+    assert [left.name for left in second.left if left.noun == "artifacts"] == ["model version churn@4"]
+    assert (second.runs, second.points, second.files) == (len(RUNS), 0, len(FILES))
+    assert content(context, get_run(context, FINISHED).artifact_location) == FILES
