@@ -1,5 +1,12 @@
 """Imports of MLflow's stores: an `mlruns` folder, and its database on SQLite and PostgreSQL, with the same store in each."""
 
+import contextlib
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -28,7 +35,9 @@ from mlflow_stores import (
 from s3server import s3_server
 from tournant.adapters.blobs.bucket import open_bucket
 from tournant.adapters.sql.transactions import create_engine
+from tournant.bootstrap.house import open_context
 from tournant.bootstrap.mlflow import open_mlflow_source
+from tournant.config import Settings
 from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
 from tournant.domain.tracking import RunStatus
 from tournant.errors import Invalid, NotFound
@@ -350,3 +359,40 @@ def test_files_in_a_bucket_come_once_the_bucket_is_there(
     assert [left.name for left in second.left if left.noun == "artifacts"] == ["model version churn@4"]
     assert (second.runs, second.points, second.files) == (len(RUNS), 0, len(FILES))
     assert content(context, get_run(context, FINISHED).artifact_location) == FILES
+
+
+def test_a_killed_import_goes_on(mlruns: Path, tmp_path: Path) -> None:
+    """`kill -9` among many runs: the next import brings the rest, and every run is there once and whole."""
+    ids = [f"{number:032x}" for number in range(1, 201)]
+    for run_id in ids:
+        write_run(
+            mlruns, StoredRun(run_id, run_id[-3:], "FINISHED", metrics={"loss": LOSSES}, files={"f": run_id.encode()})
+        )
+    home = tmp_path / "killed"
+    command = [sys.executable, "-m", "tournant.cli", "import", "mlflow", str(mlruns), "--home", str(home), "--json"]
+    process = subprocess.Popen(command)
+    wait_for_runs(home, 20)
+    process.kill()
+    assert process.wait(30) == -signal.SIGKILL
+    report = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert 0 < report["runs"] < len(ids) and report["unchanged"] > 0
+    context = open_context(Settings.load(home=home))
+    for run_id in ids:
+        run = get_run(context, run_id)
+        assert len(points(context, run_id, "loss")) == len(LOSSES)
+        assert content(context, run.artifact_location) == {"f": run_id.encode()}
+    again = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert (again["runs"], again["points"], again["files"]) == (0, 0, 0)
+
+
+def wait_for_runs(home: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        with (
+            contextlib.suppress(sqlite3.OperationalError),
+            contextlib.closing(sqlite3.connect(f"file:{home / 'metadata.db'}?mode=ro", uri=True)) as connection,
+        ):
+            if connection.execute("SELECT count(*) FROM run").fetchone()[0] >= count:
+                return
+        assert time.monotonic() < deadline, "the import did not begin"
+        time.sleep(0.005)

@@ -15,7 +15,6 @@ from tournant.adapters.mlflow.values import (
 )
 from tournant.domain.logged_models import ModelMetric
 from tournant.domain.tracking import DatasetInput, Metric, RunModel
-from tournant.errors import Invalid
 from tournant.ports import (
     Place,
     SourceExperiment,
@@ -23,7 +22,6 @@ from tournant.ports import (
     SourceModel,
     SourceRun,
     SourceVersion,
-    Unreadable,
 )
 
 __all__ = ["read_experiment", "read_logged_model", "read_model", "read_point", "read_run", "read_version"]
@@ -47,17 +45,13 @@ def read_experiment(given: Answer) -> SourceExperiment:
     )
 
 
-def read_run(given: Answer) -> SourceRun | Unreadable:
+def read_run(given: Answer) -> SourceRun:
     """Read a run."""
     info, data = given["info"], given.get("data", {})
     run = info.get("run_id") or info["run_uuid"]
     tags = _texts(data.get("tags", ()))
     name = info.get("run_name") or tags.get(RUN_NAME, "")
     tags.pop(RUN_NAME, None)
-    try:
-        status = read_status(info.get("status"))
-    except Invalid as exc:
-        return Unreadable(noun="run", name=run, reason=exc.message)
     inputs, outputs = given.get("inputs", {}), given.get("outputs", {})
     models = [RunModel(run=run, model=each["model_id"], role="input") for each in inputs.get("model_inputs", ())]
     models += [
@@ -67,7 +61,7 @@ def read_run(given: Answer) -> SourceRun | Unreadable:
     return SourceRun(
         id=run,
         name=name,
-        status=status,
+        status=read_status(info.get("status")),
         place=Place(uri=text(info.get("artifact_uri")), run=run),
         started_at=seconds(info.get("start_time")),
         ended_at=seconds(info.get("end_time")),

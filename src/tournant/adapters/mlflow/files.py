@@ -1,6 +1,6 @@
 """An `mlruns` folder: MLflow's file store, as any version of it has written it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from tournant.adapters.mlflow.values import (
     number,
     read_logged_model_status,
     read_status,
+    readable,
     seconds,
     text,
     texts,
 )
-from tournant.adapters.mlflow.yaml_files import META, folders, read_meta, read_texts, readable
+from tournant.adapters.mlflow.yaml_files import META, folders, read_meta, read_texts
 from tournant.domain.logged_models import ModelMetric
 from tournant.domain.tracking import DatasetInput, Metric, RunModel
 from tournant.errors import Invalid
@@ -142,24 +143,11 @@ class FileSource:
         """Give the points of a run's metrics; a line that is none is named, and passed over."""
         folder = self._root / run.experiment / run.id
         for key, file in _files(folder / "metrics"):
-            page: list[Metric] = []
-            with file.open(encoding="utf-8", errors="replace") as lines:
-                for place, line in enumerate(lines, start=1):
-                    parts = line.split()
-                    try:
-                        step = int(parts[2]) if len(parts) > 2 else 0
-                        page.append(
-                            Metric(run=run.id, key=key, step=step, time=int(parts[0]) / 1000, value=number(parts[1]))
-                        )
-                    except (ValueError, IndexError, OverflowError):
-                        yield Unreadable(
-                            noun="point", name=f"{run.id} {key}, line {place}", reason=f"{line[:80]!r} is none"
-                        )
-                    if len(page) == POINTS_PER_PAGE:
-                        yield page
-                        page = []
-            if page:
-                yield page
+            try:
+                with file.open(encoding="utf-8", errors="replace") as lines:
+                    yield from _read_points(run.id, key, lines)
+            except OSError as exc:
+                yield Unreadable(noun="metric", name=f"{key} of run {run.id}", reason=f"it cannot be read: {exc}")
 
     def logged_models(self, experiment: str) -> Iterator[SourceLoggedModel | Unreadable]:
         """Give an experiment's logged models."""
@@ -189,6 +177,23 @@ class FileSource:
     def models(self) -> Iterator[SourceModel | Unreadable]:
         """Give the registered models."""
         return read_models(self._root / _MODELS)
+
+
+def _read_points(run: str, key: str, lines: Iterable[str]) -> Iterator[Sequence[Metric] | Unreadable]:
+    """Give the points of a metric's file, which has a line `time value step` for each; a line that is none is named."""
+    page: list[Metric] = []
+    for place, line in enumerate(lines, start=1):
+        parts = line.split()
+        try:
+            step = int(parts[2]) if len(parts) > 2 else 0
+            page.append(Metric(run=run, key=key, step=step, time=int(parts[0]) / 1000, value=number(parts[1])))
+        except (ValueError, IndexError, OverflowError):
+            yield Unreadable(noun="point", name=f"{run} {key}, line {place}", reason=f"{line[:80]!r} is none")
+        if len(page) == POINTS_PER_PAGE:
+            yield page
+            page = []
+    if page:
+        yield page
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from tournant.adapters.mlflow.values import DELETED_STAGE, logged_model_in, seconds, text
-from tournant.adapters.mlflow.yaml_files import META, folders, read_meta, read_texts, readable
+from tournant.adapters.mlflow.values import DELETED_STAGE, logged_model_in, readable, seconds, text
+from tournant.adapters.mlflow.yaml_files import META, folders, read_meta, read_texts
 from tournant.ports import Place, SourceModel, SourceVersion, Unreadable
 
 __all__ = ["read_models"]

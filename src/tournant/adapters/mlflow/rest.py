@@ -14,7 +14,7 @@ from tournant.adapters.mlflow.answers import (
 )
 from tournant.adapters.mlflow.rest_client import RestClient
 from tournant.adapters.mlflow.rest_files import RestFiles
-from tournant.adapters.mlflow.values import PROMPT
+from tournant.adapters.mlflow.values import PROMPT, readable
 from tournant.domain.tracking import Metric
 from tournant.errors import Invalid, NotFound
 from tournant.ports import (
@@ -49,11 +49,10 @@ class RestSource:
         for view in ("ACTIVE_ONLY", "DELETED_ONLY"):
             asked = {"view_type": view, "max_results": _EXPERIMENTS}
             for found in self._posted("experiments", "experiments/search", asked):
-                yield read_experiment(found)
-                if self._has_traces(found["experiment_id"]):
-                    yield Unreadable(
-                        noun="traces", name=f"of experiment {found['name']}", reason="tournant keeps no traces"
-                    )
+                name = str(found.get("name", ""))
+                yield readable("experiment", name, partial(read_experiment, found))
+                if self._has_traces(found.get("experiment_id", "")):
+                    yield Unreadable(noun="traces", name=f"of experiment {name}", reason="tournant keeps no traces")
 
     def _has_traces(self, experiment: str) -> bool:
         try:
@@ -71,12 +70,13 @@ class RestSource:
             "order_by": ["attributes.start_time ASC"],
         }
         for found in self._posted("runs", "runs/search", asked):
-            yield read_run(found)
+            yield readable("run", str(found.get("info", {}).get("run_id", "")), partial(read_run, found))
 
     def complete(self, run: SourceRun) -> SourceRun:
         """Add the logged models that it has read, which a search does not tell."""
-        found = read_run(self._client.get("/api/2.0/mlflow/runs/get", {"run_id": run.id})["run"])
-        return found if isinstance(found, SourceRun) else run
+        found = self._client.get("/api/2.0/mlflow/runs/get", {"run_id": run.id})
+        whole = readable("run", run.id, lambda: read_run(found["run"]))
+        return run if isinstance(whole, Unreadable) else whole
 
     def points(self, run: SourceRun) -> Iterator[Sequence[Metric] | Unreadable]:
         """Give the points of a run's metrics."""
@@ -106,24 +106,32 @@ class RestSource:
         asked = {"experiment_ids": [experiment], "max_results": _LOGGED_MODELS}
         try:
             for found in self._posted("models", "logged-models/search", asked):
-                yield read_logged_model(found)
+                name = str(found.get("info", {}).get("model_id", ""))
+                yield readable("logged model", name, partial(read_logged_model, found))
         except NotFound:
             return
 
     def models(self) -> Iterator[SourceModel | Unreadable]:
         """Give the registered models, and after them the prompts, which are kept among them."""
-        for model in self._got("registered_models", "registered-models/search", {"max_results": _MODELS}):
-            name = model["name"]
-            quote = '"' if "'" in name else "'"
-            asked = {"filter": f"name={quote}{name}{quote}", "max_results": _VERSIONS}
-            versions = [read_version(each) for each in self._got("model_versions", "model-versions/search", asked)]
-            yield read_model(model, versions)
+        try:
+            for model in self._got("registered_models", "registered-models/search", {"max_results": _MODELS}):
+                name = str(model.get("name", ""))
+                yield readable("model", name, partial(self._model, name, model))
+        except NotFound as exc:
+            yield Unreadable(noun="models", name="all", reason=f"the server has no registry: {exc.message}")
+            return
         asked = {"filter": f"tag.`{PROMPT}` = 'true'", "max_results": _MODELS}
         try:
             for prompt in self._got("registered_models", "registered-models/search", asked):
-                yield read_model(prompt, [])
+                yield readable("prompt", str(prompt.get("name", "")), partial(read_model, prompt, []))
         except Invalid:  # an older server, which has none
             return
+
+    def _model(self, name: str, model: dict[str, Any]) -> SourceModel:
+        quote = '"' if "'" in name else "'"
+        asked = {"filter": f"name={quote}{name}{quote}", "max_results": _VERSIONS}
+        versions = self._got("model_versions", "model-versions/search", asked)
+        return read_model(model, [read_version(each) for each in versions])
 
     def _posted(self, noun: str, path: str, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         return _pages(noun, asked, partial(self._client.post, f"/api/2.0/mlflow/{path}"))

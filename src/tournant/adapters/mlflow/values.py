@@ -1,7 +1,7 @@
 """MLflow's ways of writing times, numbers, statuses and stages, whatever store they stand in."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from tournant.domain.logged_models import LoggedModelStatus
 from tournant.domain.run_query import STATUS_NAMES
@@ -21,11 +21,13 @@ __all__ = [
     "pairs",
     "read_logged_model_status",
     "read_status",
+    "readable",
     "seconds",
     "text",
     "texts",
 ]
 
+T = TypeVar("T")
 RUN_NAME = "mlflow.runName"
 CONTEXT = "mlflow.data.context"
 PROMPT = "mlflow.prompt.is_prompt"
@@ -45,6 +47,16 @@ _LOGGED = {
 _NUMBERED_LOGGED = dict(
     enumerate((LoggedModelStatus.PENDING, LoggedModelStatus.READY, LoggedModelStatus.FAILED), start=1)
 )
+
+
+def readable(noun: str, name: str, read: Callable[[], T]) -> T | Unreadable:
+    """Read a record, or say why it cannot be read."""
+    try:
+        return read()
+    except Invalid as exc:
+        return Unreadable(noun=noun, name=name, reason=exc.message)
+    except (OSError, LookupError, ValueError, TypeError, AttributeError) as exc:
+        return Unreadable(noun=noun, name=name, reason=f"it cannot be read: {exc!r}")
 
 
 def seconds(milliseconds: Any) -> float | None:

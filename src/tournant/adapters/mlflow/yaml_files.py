@@ -1,29 +1,16 @@
 """How MLflow's file store keeps records: a `meta.yaml` in a folder of its own, and a file for each tag or param."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
 from tournant.errors import Invalid
-from tournant.ports import Unreadable
 
-__all__ = ["META", "folders", "read_meta", "read_texts", "readable"]
+__all__ = ["META", "folders", "read_meta", "read_texts"]
 
-T = TypeVar("T")
 META = "meta.yaml"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is
-
-
-def readable(noun: str, name: str, read: Callable[[], T]) -> T | Unreadable:
-    """Read a record, or say why it cannot be read."""
-    try:
-        return read()
-    except Invalid as exc:
-        return Unreadable(noun=noun, name=name, reason=exc.message)
-    except (OSError, ValueError, TypeError, AttributeError) as exc:
-        return Unreadable(noun=noun, name=name, reason=f"it cannot be read: {exc}")
 
 
 def folders(folder: Path) -> list[Path]:
