@@ -16,7 +16,7 @@ REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 def commands_page() -> str:
     """Give every command's help."""
     parts = ["# Commands", "", "Made from the commands' own help by `scripts/write_reference.py`.", ""]
-    root = click.Context(tournant, info_name="tournant")
+    root = click.Context(tournant, info_name="tournant", **tournant.context_settings)
     for name in tournant.list_commands(root):
         command = tournant.get_command(root, name)
         assert command is not None

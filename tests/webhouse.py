@@ -15,6 +15,8 @@ from tournant.domain.environment import Environment
 from tournant.domain.predictions import Traffic
 from tournant.domain.profile import ColumnProfile, ReferenceProfile, WindowProfile
 from tournant.domain.registry import (
+    AliasMove,
+    AliasMoveState,
     Column,
     ColumnType,
     Conversion,
@@ -190,7 +192,7 @@ def _version(plan: Plan, n: int) -> list[object]:
         run,
         *steps,
         *curve,
-        RegisteredModel(name=plan.name, created_at=START),
+        RegisteredModel(name=plan.name, protected=("champion",), created_at=START),
         ModelVersion(
             id=f"{plan.name}@{n}",
             model=plan.name,
@@ -221,6 +223,19 @@ def _version(plan: Plan, n: int) -> list[object]:
             actor="ada",
         ),
         ModelAlias(model=plan.name, alias="champion", version=2, moved_at=made),
+        AliasMove(
+            id=ident("alias", PLANS.index(plan)),
+            model=plan.name,
+            alias="champion",
+            version=2,
+            before=1,
+            state=AliasMoveState.MADE,
+            asked_at=made,
+            actor="ada",
+            reason="it was promoted",
+            decided_at=made + 600,
+            decided_by="grace",
+        ),
         ReferenceProfile(
             model_version=f"{plan.name}@{n}",
             unit="day",

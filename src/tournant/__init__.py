@@ -11,23 +11,56 @@ from tournant.config import VERSION
 if TYPE_CHECKING:
     from tournant.sdk.client import Client
     from tournant.sdk.datasets import open_dataset
-    from tournant.sdk.fluent import log_metric, log_metrics, log_param, log_params, start_run
+    from tournant.sdk.fluent import (
+        ActiveRun,
+        active_run,
+        end_run,
+        flush,
+        log_artifact,
+        log_artifacts,
+        log_dict,
+        log_metric,
+        log_metrics,
+        log_model,
+        log_param,
+        log_params,
+        log_text,
+        set_experiment,
+        set_tag,
+        set_tags,
+        start_run,
+    )
 
-__all__ = ["Client", "__version__", "log_metric", "log_metrics", "log_param", "log_params", "open_dataset", "start_run"]
+__all__ = [
+    "ActiveRun",
+    "Client",
+    "__version__",
+    "active_run",
+    "end_run",
+    "flush",
+    "log_artifact",
+    "log_artifacts",
+    "log_dict",
+    "log_metric",
+    "log_metrics",
+    "log_model",
+    "log_param",
+    "log_params",
+    "log_text",
+    "open_dataset",
+    "set_experiment",
+    "set_tag",
+    "set_tags",
+    "start_run",
+]
 __version__ = VERSION
 
-_HOMES = {
-    "Client": "tournant.sdk.client",
-    "log_metric": "tournant.sdk.fluent",
-    "log_metrics": "tournant.sdk.fluent",
-    "log_param": "tournant.sdk.fluent",
-    "log_params": "tournant.sdk.fluent",
-    "open_dataset": "tournant.sdk.datasets",
-    "start_run": "tournant.sdk.fluent",
-}
+_HOMES = {"Client": "tournant.sdk.client", "open_dataset": "tournant.sdk.datasets"}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'tournant' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    found: object = getattr(import_module(_HOMES.get(name, "tournant.sdk.fluent")), name)
+    globals()[name] = found  # the next look does not come here
+    return found

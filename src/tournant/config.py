@@ -36,6 +36,7 @@ class Settings:
     webhooks: tuple[str, ...] = ()
     notify: tuple[str, ...] = ()  # apprise's addresses
     access_log: float = 0.0  # the share of requests written to a gateway's access log
+    mlflow_url: str = ""  # the server that MLflow's clients in pipelines log to; empty: what their environment says
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod

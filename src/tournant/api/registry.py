@@ -6,11 +6,13 @@ import msgspec
 
 from tournant.api.operation import Empty, Operation
 from tournant.domain.data import Dataset, DatasetVersion
-from tournant.domain.registry import ModelAlias, ModelSignature, ModelVersion, RegisteredModel
+from tournant.domain.deployment import Revision
+from tournant.domain.registry import AliasMove, ModelAlias, ModelSignature, ModelVersion, RegisteredModel
 from tournant.domain.verification import Verification
-from tournant.services import registry
+from tournant.services import aliases, production, registry
 from tournant.services.context import Context
 from tournant.services.lookup import get_record
+from tournant.services.mlflow_models import register_logged
 from tournant.services.signing import find_signature
 from tournant.services.verification import list_verifications
 
@@ -62,6 +64,43 @@ class SetAlias(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class RegisterVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run has logged (`runs:/RUN/path`), to be the next version of a model, which is begun on demand."""
+
+    name: str
+    source: str
+
+
+class NameAlias(msgspec.Struct, frozen=True, kw_only=True):
+    """Which alias of which model, and why."""
+
+    name: str
+    alias: str
+    reason: str = ""
+
+
+class ProtectAliases(msgspec.Struct, frozen=True, kw_only=True):
+    """Which aliases of a model shall take an approval: these and no others."""
+
+    name: str
+    aliases: list[str]
+
+
+class ModelHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """What ran in production when, and every move of an alias; both newest first."""
+
+    tenures: list[production.Tenure]
+    moves: list[AliasMove]
+
+
+class VersionStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a version is or was deployed, and the verdict of its newest verification."""
+
+    version: ModelVersion
+    revisions: list[Revision]
+    verification: Verification | None
+
+
 class GetDataset(msgspec.Struct, frozen=True, kw_only=True):
     """Which dataset."""
 
@@ -111,9 +150,58 @@ def get_proofs(ctx: Context, request: GetVersion) -> ModelProofs:
     return ModelProofs(signature=find_signature(ctx, version), verifications=list_verifications(ctx, version))
 
 
-def set_alias(ctx: Context, request: SetAlias) -> ModelAlias:
-    """Let an alias name a version."""
-    return registry.set_alias(ctx, request.name, request.alias, request.version, reason=request.reason)
+def register_version(ctx: Context, request: RegisterVersion) -> ModelVersion:
+    """Register files that a run has logged as the next version of a model."""
+    return register_logged(ctx, request.source, name=request.name)
+
+
+def set_alias(ctx: Context, request: SetAlias) -> AliasMove:
+    """Let an alias name a version, or ask for it where that takes an approval."""
+    return aliases.set_alias(ctx, request.name, request.alias, request.version, reason=request.reason)
+
+
+def remove_alias(ctx: Context, request: NameAlias) -> AliasMove | None:
+    """Take an alias away, or ask for it where that takes an approval; null when it is not there."""
+    return aliases.remove_alias(ctx, request.name, request.alias, reason=request.reason)
+
+
+def approve_alias(ctx: Context, request: NameAlias) -> AliasMove:
+    """Make the move of an alias that waits; whoever asked for it cannot."""
+    return aliases.approve_alias(ctx, request.name, request.alias, reason=request.reason)
+
+
+def decline_alias(ctx: Context, request: NameAlias) -> AliasMove:
+    """Refuse the move of an alias that waits."""
+    return aliases.decline_alias(ctx, request.name, request.alias, reason=request.reason)
+
+
+def protect_aliases(ctx: Context, request: ProtectAliases) -> RegisteredModel:
+    """Say which aliases of a model move only after an approval."""
+    return aliases.protect_aliases(ctx, request.name, request.aliases)
+
+
+def get_history(ctx: Context, request: GetModel) -> ModelHistory:
+    """Show what of a model ran in production, when and what came after it, and every move of its aliases."""
+    moves = aliases.list_alias_moves(ctx, request.name)
+    return ModelHistory(tenures=production.list_tenures(ctx, request.name), moves=moves)
+
+
+def list_standings(ctx: Context, request: GetModel) -> list[VersionStanding]:
+    """List a model's versions, newest first, with their deployments and the verdicts of their verifications."""
+    found = registry.list_versions(ctx, request.name)
+    ids = [version.id for version in found]
+    with ctx.transactions.begin(write=False) as uow:
+        revisions = uow.find(Revision, model_version__in=ids, order="created_at") if ids else []
+        verified = uow.find(Verification, model_version__in=ids, from_record=True, order="started_at,id") if ids else []
+    newest = {verification.model_version: verification for verification in verified}
+    return [
+        VersionStanding(
+            version=version,
+            revisions=[revision for revision in revisions if revision.model_version == version.id],
+            verification=newest.get(version.id),
+        )
+        for version in found
+    ]
 
 
 def list_datasets(ctx: Context, _request: Empty) -> list[Dataset]:
@@ -163,12 +251,68 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         handler=get_proofs,
     ),
     Operation(
+        name="models.register",
+        method="POST",
+        path="/models/{name}/versions",
+        request=RegisterVersion,
+        response=ModelVersion,
+        handler=register_version,
+    ),
+    Operation(
         name="models.alias",
         method="POST",
         path="/models/{name}/aliases/{alias}",
         request=SetAlias,
-        response=ModelAlias,
+        response=AliasMove,
         handler=set_alias,
+    ),
+    Operation(
+        name="models.unalias",
+        method="DELETE",
+        path="/models/{name}/aliases/{alias}",
+        request=NameAlias,
+        response=AliasMove | None,
+        handler=remove_alias,
+    ),
+    Operation(
+        name="models.approve",
+        method="POST",
+        path="/models/{name}/aliases/{alias}/approve",
+        request=NameAlias,
+        response=AliasMove,
+        handler=approve_alias,
+    ),
+    Operation(
+        name="models.decline",
+        method="POST",
+        path="/models/{name}/aliases/{alias}/decline",
+        request=NameAlias,
+        response=AliasMove,
+        handler=decline_alias,
+    ),
+    Operation(
+        name="models.protect",
+        method="PUT",
+        path="/models/{name}/protected-aliases",
+        request=ProtectAliases,
+        response=RegisteredModel,
+        handler=protect_aliases,
+    ),
+    Operation(
+        name="models.history",
+        method="GET",
+        path="/models/{name}/history",
+        request=GetModel,
+        response=ModelHistory,
+        handler=get_history,
+    ),
+    Operation(
+        name="models.versions",
+        method="GET",
+        path="/models/{name}/versions",
+        request=GetModel,
+        response=list[VersionStanding],
+        handler=list_standings,
     ),
     Operation(
         name="data.list", method="GET", path="/datasets", request=Empty, response=list[Dataset], handler=list_datasets

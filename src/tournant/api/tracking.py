@@ -1,6 +1,6 @@
 """Operations on runs."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -36,11 +36,20 @@ class RunDetails(msgspec.Struct, frozen=True, kw_only=True):
     steps: list[StepRun]
 
 
+class CompareRuns(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs, at most a hundred."""
+
+    ids: Annotated[list[str], msgspec.Meta(min_length=1, max_length=100)]
+
+
 class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A new run."""
+    """A new run, in an experiment by name or number. With an `id` (32 hexadecimal digits) it is made once, however often one asks."""
 
     experiment: str = DEFAULT_EXPERIMENT
+    experiment_number: int | None = None
     name: str = ""
+    id: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{32})?$")] = ""
+    started_at: float | None = None
     params: dict[str, str] = {}
     tags: dict[str, str] = {}
 
@@ -49,7 +58,7 @@ class LoggedMetric(msgspec.Struct, frozen=True, kw_only=True):
     """One metric value."""
 
     key: str
-    value: float
+    value: float | Literal["NaN", "Infinity", "-Infinity"]
     step: int = 0
     time: float | None = None
 
@@ -69,6 +78,7 @@ class FinishRun(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     status: RunStatus = RunStatus.SUCCESSFUL
     error: str = ""
+    ended_at: float | None = None
 
 
 class GetMetric(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,10 +108,22 @@ def get_run(ctx: Context, request: GetRun) -> RunDetails:
         return RunDetails(run=run, steps=uow.find(StepRun, run=run.id, order="position"))
 
 
+def compare_runs(ctx: Context, request: CompareRuns) -> tracking.RunDifference:
+    """Show in what runs differ."""
+    return tracking.compare_runs(ctx, request.ids)
+
+
 def create_run(ctx: Context, request: CreateRun) -> Run:
     """Start a run that a script logs to."""
     return tracking.create_run(
-        ctx, experiment=request.experiment, name=request.name, params=request.params, tags=request.tags
+        ctx,
+        run_id=request.id,
+        experiment=request.experiment,
+        number=request.experiment_number,
+        name=request.name,
+        started_at=request.started_at,
+        params=request.params,
+        tags=request.tags,
     )
 
 
@@ -109,7 +131,7 @@ def log_to_run(ctx: Context, request: LogToRun) -> Run:
     """Add metrics, params and tags to a run."""
     now = ctx.clock.now()
     metrics = [
-        Metric(run=request.id, key=m.key, step=m.step, value=m.value, time=now if m.time is None else m.time)
+        Metric(run=request.id, key=m.key, step=m.step, value=float(m.value), time=now if m.time is None else m.time)
         for m in request.metrics
     ]
     tracking.log(ctx, request.id, metrics=metrics, params=request.params, tags=request.tags)
@@ -118,7 +140,7 @@ def log_to_run(ctx: Context, request: LogToRun) -> Run:
 
 def finish_run(ctx: Context, request: FinishRun) -> Run:
     """End a run."""
-    return tracking.finish_run(ctx, request.id, status=request.status, error=request.error)
+    return tracking.finish_run(ctx, request.id, status=request.status, error=request.error, ended_at=request.ended_at)
 
 
 def delete_run(ctx: Context, request: GetRun) -> Run:
@@ -139,6 +161,14 @@ def get_metric(ctx: Context, request: GetMetric) -> list[Metric]:
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(name="runs.list", method="GET", path="/runs", request=ListRuns, response=list[Run], handler=list_runs),
     Operation(name="runs.get", method="GET", path="/runs/{id}", request=GetRun, response=RunDetails, handler=get_run),
+    Operation(
+        name="runs.diff",
+        method="POST",
+        path="/runs-diff",
+        request=CompareRuns,
+        response=tracking.RunDifference,
+        handler=compare_runs,
+    ),
     Operation(name="runs.create", method="POST", path="/runs", request=CreateRun, response=Run, handler=create_run),
     Operation(
         name="runs.log", method="POST", path="/runs/{id}/log", request=LogToRun, response=Run, handler=log_to_run

@@ -14,6 +14,7 @@ from tournant.errors import Unavailable
 __all__ = [
     "ServerRecord",
     "ensure_token",
+    "hear_mlflow",
     "make_home",
     "read_server",
     "remove_server",
@@ -83,6 +84,14 @@ def ensure_token(settings: Settings) -> Settings:
     token = secrets.token_urlsafe(24)
     write_atomically(path, token.encode(), mode=0o600)
     return replace(settings, token=token)
+
+
+def hear_mlflow(settings: Settings) -> Settings:
+    """Give settings by which MLflow's clients in pipelines log to the server that runs on the home, if one does and nothing else is said."""
+    server = read_server(settings.home)
+    if server is None or "MLFLOW_TRACKING_URI" in settings.environ:
+        return settings
+    return replace(ensure_token(settings), mlflow_url=server.url)
 
 
 def _runs(pid: int) -> bool:

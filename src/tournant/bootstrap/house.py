@@ -7,6 +7,7 @@ from tournant.adapters.metrics import PrometheusSource
 from tournant.adapters.notify import open_notifiers
 from tournant.adapters.predictions.duckdb import DuckDbPredictionLog
 from tournant.bootstrap.datasets import open_data_context
+from tournant.bootstrap.home import hear_mlflow
 from tournant.config import Settings
 from tournant.conversion import OnnxConverter
 from tournant.services.context import Context
@@ -16,6 +17,7 @@ __all__ = ["open_context"]
 
 def open_context(settings: Settings, *, actor: str = "system") -> Context:
     """Open a home: metadata (brought up to date), content store and all the rest a use case needs."""
+    settings = hear_mlflow(settings)
     core = open_data_context(settings, actor=actor)
     environments = UvEnvironments(settings)
     return Context(

@@ -47,6 +47,7 @@ COMMANDS = {
     "retrainings": ("monitoring", "Renewals of models"),
     "notify": ("notify", "How people are told: e-mail, Slack, webhooks and the log"),
     "events": ("monitoring", "Who did what, when and why"),
+    "gc": ("upkeep", "Free the space of what was deleted"),
     "demo": ("demo", "The whole loop on a year of real flights"),
 }
 

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import click
 
-from tournant.cli.options import as_json, client_options, number, print_json, print_table, when
+from tournant.cli.options import as_json, client_options, number, print_json, print_table, say, when
+from tournant.domain.registry import AliasMove, AliasMoveState
 from tournant.sdk.client import Client
+from tournant.services.production import Tenure
 
 
 @click.group()
@@ -41,21 +43,23 @@ def show_model(client: Client, name: str, as_json: bool) -> None:
     """Show a model (`flights`) or one version of it (`flights@2`, `flights@champion`)."""
     if "@" in name:
         return _show_version(client, name, as_json)
-    details = client.models.get(name=name)
     if as_json:
-        return print_json(details)
+        return print_json(client.models.get(name=name))
     rows = [
         (
-            v.id,
-            when(v.created_at),
-            v.flavor,
-            v.conversion.status.value,
-            number(v.conversion.max_difference),
-            ", ".join(v.datasets),
+            s.version.id,
+            when(s.version.created_at),
+            s.version.flavor,
+            s.version.conversion.status.value,
+            number(s.version.conversion.max_difference),
+            ", ".join(s.version.datasets),
+            ", ".join(f"{r.id} {r.state.value}" for r in s.revisions),
+            s.verification.verdict.value if s.verification else "",
         )
-        for v in details.versions
+        for s in client.models.versions(name=name)
     ]
-    return print_table(("VERSION", "MADE (UTC)", "FLAVOR", "CONVERSION", "PARITY", "DATA"), rows, empty="no versions")
+    columns = ("VERSION", "MADE (UTC)", "FLAVOR", "CONVERSION", "PARITY", "DATA", "DEPLOYED AS", "VERIFIED")
+    return print_table(columns, rows, empty="no versions")
 
 
 def _show_version(client: Client, name: str, as_json: bool) -> None:
@@ -70,6 +74,9 @@ def _show_version(client: Client, name: str, as_json: bool) -> None:
     click.echo(f"  conversion {version.conversion.summary}")
     for line in _proofs(client, version.id):
         click.echo(f"  {line}")
+    for tenure in client.models.history(name=version.model).tenures:
+        if tenure.model_version == version.id:
+            click.echo(f"  {_tenure(tenure)}")
     for key, value in version.metrics.items():
         click.echo(f"  metric  {key} = {value:.6g}")
     columns = [(c.name, c.type.value, "yes" if c.nullable else "") for c in version.signature.inputs]
@@ -86,13 +93,112 @@ def _proofs(client: Client, version: str) -> Iterator[str]:
         yield f"signed {when(proofs.signature.signed_at)} UTC by {proofs.signature.actor} (key {proofs.signature.key[:12]})"
 
 
+def _tenure(tenure: Tenure) -> str:
+    """Say in a line when a revision was stable."""
+    after = f", then {tenure.followed_by} ({tenure.followed_by_version})" if tenure.followed_by else ""
+    until = f"until {when(tenure.until)}" if tenure.until is not None else "until now"
+    return f"stable in {tenure.deployment} as {tenure.revision} since {when(tenure.since)} UTC {until}{after}"
+
+
+@models.command("history")
+@click.argument("name")
+@as_json
+@client_options
+def model_history(client: Client, name: str, as_json: bool) -> None:
+    """Show what of the model NAME ran in production, when, what came after it, and every move of its aliases."""
+    found = client.models.history(name=name)
+    if as_json:
+        return print_json(found)
+    print_table(
+        ("VERSION", "DEPLOYMENT", "REVISION", "SINCE (UTC)", "UNTIL (UTC)", "THEN"),
+        [
+            (t.model_version, t.deployment, t.revision, when(t.since), when(t.until) or "now", t.followed_by_version)
+            for t in found.tenures
+        ],
+        empty="no version of it has answered requests yet",
+    )
+    click.echo()
+    return print_table(
+        ("ALIAS", "VERSION", "BEFORE", "STATE", "ASKED (UTC)", "BY", "REASON", "DECIDED BY", "DECISION"),
+        [
+            (m.alias, m.version, m.before, m.state.value, when(m.asked_at), m.actor, m.reason, m.decided_by, m.decision)
+            for m in found.moves
+        ],
+        empty=f"no alias was ever moved: tournant models alias {name} champion VERSION",
+    )
+
+
 @models.command("alias")
 @click.argument("name")
 @click.argument("alias")
 @click.argument("version", type=int)
 @click.option("--reason", default="", help="Kept with the move.")
+@as_json
 @client_options
-def alias_model(client: Client, name: str, alias: str, version: int, reason: str) -> None:
-    """Let ALIAS name VERSION of the model NAME; who moved it, when and why stays on record."""
-    moved = client.models.alias(name=name, alias=alias, version=version, reason=reason)
-    click.echo(f"{moved.model}@{moved.alias} is now version {moved.version}")
+def alias_model(client: Client, name: str, alias: str, version: int, reason: str, as_json: bool) -> None:
+    """Let ALIAS name VERSION of the model NAME; who moved it, when and why stays on record.
+
+    A protected alias waits for somebody else's approval.
+    """
+    _tell(client.models.alias(name=name, alias=alias, version=version, reason=reason), as_json)
+
+
+@models.command("unalias")
+@click.argument("name")
+@click.argument("alias")
+@click.option("--reason", default="", help="Kept with the move.")
+@as_json
+@client_options
+def unalias_model(client: Client, name: str, alias: str, reason: str, as_json: bool) -> None:
+    """Take ALIAS away from the model NAME."""
+    move = client.models.unalias(name=name, alias=alias, reason=reason)
+    if move or as_json:
+        return _tell(move, as_json)
+    return say(f"{name} has no alias {alias}")
+
+
+@models.command("approve")
+@click.argument("name")
+@click.argument("alias")
+@click.option("--reason", default="", help="Kept with the move.")
+@as_json
+@client_options
+def approve_alias(client: Client, name: str, alias: str, reason: str, as_json: bool) -> None:
+    """Make the move of ALIAS that waits for an approval; whoever asked for it cannot."""
+    _tell(client.models.approve(name=name, alias=alias, reason=reason), as_json)
+
+
+@models.command("decline")
+@click.argument("name")
+@click.argument("alias")
+@click.option("--reason", default="", help="Kept with the move.")
+@as_json
+@client_options
+def decline_alias(client: Client, name: str, alias: str, reason: str, as_json: bool) -> None:
+    """Refuse the move of ALIAS that waits for an approval."""
+    _tell(client.models.decline(name=name, alias=alias, reason=reason), as_json)
+
+
+@models.command("protect")
+@click.argument("name")
+@click.argument("aliases", nargs=-1)
+@as_json
+@client_options
+def protect_aliases(client: Client, name: str, aliases: tuple[str, ...], as_json: bool) -> None:
+    """Let ALIASES of the model NAME move only after an approval, and no others (none are named: no alias)."""
+    model = client.models.protect(name=name, aliases=list(aliases))
+    if as_json:
+        return print_json(model)
+    return click.echo(f"aliases of {name} that take an approval: {', '.join(model.protected) or 'none'}")
+
+
+def _tell(move: AliasMove | None, as_json: bool) -> None:
+    if as_json:
+        return print_json(move)
+    assert move
+    hint = (
+        f". Somebody else has to agree: tournant models approve {move.model} {move.alias}"
+        if move.state is AliasMoveState.WAITING
+        else ""
+    )
+    return click.echo(f"{move.summary}{hint}")

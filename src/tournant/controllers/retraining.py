@@ -9,10 +9,10 @@ from tournant.domain.retraining import Retraining, RetrainingState, Trigger
 from tournant.domain.rollout import Phase, Rollout
 from tournant.errors import Conflict, Overloaded, TournantError, Unavailable
 from tournant.ports import Job, JobStatus
+from tournant.services.aliases import set_alias
 from tournant.services.context import Context
 from tournant.services.deployments import deploy
 from tournant.services.freezing import freeze_data
-from tournant.services.registry import set_alias
 from tournant.services.retraining import (
     find_active,
     find_due,

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 
@@ -202,6 +201,8 @@ def _sample(parquet: Path | None, signature: Signature) -> Sequence[dict[str, An
     if parquet is None:
         return []
     names = [column.name for column in signature.inputs]
+    import duckdb  # start-up time
+
     with duckdb.connect() as connection:
         file = str(parquet).replace("'", "''")
         columns = ", ".join('"' + name.replace('"', '""') + '"' for name in names)

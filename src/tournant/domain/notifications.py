@@ -28,6 +28,7 @@ NOTABLE: Mapping[str, tuple[Severity, str]] = MappingProxyType(
         "rollout.aborted": (Severity.INFO, "rollout aborted"),
         "rollout.waits": (Severity.INFO, "rollout waits for approval"),
         "deployment.rolled_back": (Severity.WARNING, "rolled back"),
+        "model.alias_asked": (Severity.INFO, "alias waits for approval"),
         "retraining.passed_gate": (Severity.INFO, "retraining waits for approval"),
         "retraining.rejected": (Severity.INFO, "challenger rejected"),
         "retraining.failed": (Severity.WARNING, "retraining failed"),

@@ -80,6 +80,7 @@ class ModelSpec:
     label: str = ""
     time: str = ""
     tolerance: float = 1e-4
+    protected_aliases: tuple[str, ...] | None = None  # those that take an approval; None: as the registry has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

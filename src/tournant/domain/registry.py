@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 __all__ = [
+    "AliasMove",
+    "AliasMoveState",
     "Column",
     "ColumnType",
     "Conversion",
@@ -101,7 +103,7 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredModel:
-    """A named series of model versions."""
+    """A named series of model versions; the aliases in `protected` move only after an approval."""
 
     name: str
     created_at: float
@@ -109,6 +111,7 @@ class RegisteredModel:
     updated_at: float = 0.0
     tags: dict[str, str] = field(default_factory=dict)
     versions: int = 0  # ever registered, so that a deleted one's number is not given again
+    protected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +165,50 @@ class ModelAlias:
     version: int
     moved_at: float
     actor: str = ""
+
+
+class AliasMoveState(StrEnum):
+    """What became of a move of an alias."""
+
+    WAITING = "waiting"  # for an approval
+    MADE = "made"
+    DECLINED = "declined"
+    SUPERSEDED = "superseded"  # by a newer one, before anybody had approved it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasMove:
+    """One move of an alias to `version` (None: taken away), which named `before`: who asked for it when and why, and who decided."""
+
+    id: str
+    model: str
+    alias: str
+    version: int | None
+    before: int | None
+    state: AliasMoveState
+    asked_at: float
+    actor: str = ""
+    reason: str = ""
+    decided_at: float | None = None
+    decided_by: str = ""
+    decision: str = ""  # the reason given with it
+
+    @property
+    def summary(self) -> str:
+        """The move in words.
+
+        >>> move = AliasMove(id="", model="fraud", alias="champion", version=3, before=2, state=AliasMoveState.MADE, asked_at=0.0)
+        >>> move.summary
+        'fraud@champion is now version 3'
+        """
+        target = f"version {self.version}" if self.version is not None else "no version any more"
+        words = {
+            AliasMoveState.MADE: "is now" if self.version is not None else "names",
+            AliasMoveState.WAITING: "waits for an approval to name",
+            AliasMoveState.DECLINED: "was declined to name",
+            AliasMoveState.SUPERSEDED: "was to name",
+        }
+        return f"{self.model}@{self.alias} {words[self.state]} {target}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

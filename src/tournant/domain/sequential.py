@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import betaln, logsumexp
 
 __all__ = [
     "MINIMUM_COUNT",
@@ -51,6 +50,8 @@ def proportion_interval(successes: int, trials: int, *, alpha: float) -> Interva
     >>> proportion_interval(0, 0, alpha=0.05)
     Interval(lower=0.0, upper=1.0)
     """
+    from scipy.special import betaln  # start-up time: a tenth of a server's
+
     if not 0 <= successes <= trials:
         raise ValueError(f"successes must be between 0 and {trials}, not {successes}")
     failures = trials - successes
@@ -170,7 +171,7 @@ def update(state: MeanDetector, x: float) -> MeanDetector:
 
 def detector_value(state: MeanDetector) -> float:
     """Give the e-detector's value, to be compared with `average_run_length`."""
-    return float(np.exp(min(logsumexp(state.log_values) - math.log(len(state.log_values)), 700.0)))
+    return float(np.exp(min(np.logaddexp.reduce(state.log_values) - math.log(len(state.log_values)), 700.0)))
 
 
 def is_alarmed(state: MeanDetector) -> bool:

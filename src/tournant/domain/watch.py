@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaincinv
 
 from tournant.domain.alerts import AlertKind, Monitor, Severity
 from tournant.domain.deployment import MonitorConfig
@@ -130,6 +129,8 @@ def reference_detector(losses: Sequence[float], config: MonitorConfig) -> MeanDe
     mean, freedom = float(values.mean()), len(values) - 1
     deviation = float(values.std(ddof=1)) if freedom > 0 else 0.0
     if freedom > 0:
+        from scipy.special import gammaincinv  # start-up time: a tenth of a server's
+
         deviation *= math.sqrt(freedom / (2 * float(gammaincinv(freedom / 2, 0.25))))
     return MeanDetector(
         mean=mean + config.minimum_increase,

@@ -92,6 +92,10 @@ class RunStore(Protocol):
         """Read points of a metric."""
         ...
 
+    def remove(self, run_ids: Sequence[str]) -> int:
+        """Remove runs with all that they recorded, for good; give how many there were."""
+        ...
+
     def delete_all(self, experiment: int, *, since: float | None, deleted_at: float | None) -> None:
         """Mark an experiment's runs whose `deleted_at` is `since` with another: delete the active, restore the deleted."""
         ...

@@ -1,70 +1,432 @@
-"""Logging from a training script: `start_run`, `log_metric`, `log_param`.
+"""Logging from a training script, by the names and with the meaning of MLflow's fluent functions.
 
-Inside a step of `tournant run` the run exists already (TOURNANT_RUN_ID) and is logged to; elsewhere `start_run` makes one. The
-client is chosen as the command line chooses it: TOURNANT_URL, or the home in TOURNANT_HOME or ./.tournant.
+Inside a step of `tournant run` the run exists already (TOURNANT_RUN_ID) and is logged to; elsewhere `start_run` makes one. Where it
+goes is chosen as the command line chooses it: TOURNANT_URL, or the home in TOURNANT_HOME or ./.tournant.
+
+A call takes about a microsecond: it is sent in the background. Nothing is lost when the script ends, fails or is told to end
+(SIGTERM); while the server is down, all waits on disk (TOURNANT_JOURNAL) and is sent later, by whatever logs next.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+import atexit
+import getpass
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, SupportsFloat
 
 from tournant.config import Settings
-from tournant.domain.tracking import DEFAULT_EXPERIMENT, Run, RunStatus
-from tournant.errors import Conflict
-from tournant.sdk.client import Client
+from tournant.errors import Conflict, Invalid, NotFound
+from tournant.sdk.recording.destination import find_destination
+from tournant.sdk.recording.journal import Call
+from tournant.sdk.recording.recorder import LOST_SECONDS, Point, Recorder
 
-__all__ = ["log_metric", "log_metrics", "log_param", "log_params", "start_run"]
+__all__ = [
+    "ActiveRun",
+    "active_run",
+    "end_run",
+    "flush",
+    "log_artifact",
+    "log_artifacts",
+    "log_dict",
+    "log_metric",
+    "log_metrics",
+    "log_model",
+    "log_param",
+    "log_params",
+    "log_text",
+    "set_experiment",
+    "set_tag",
+    "set_tags",
+    "start_run",
+]
 
-_active: ContextVar[tuple[Client, str] | None] = ContextVar("tournant_active_run", default=None)
+FLUSH_SECONDS = 60.0
+EXIT_SECONDS = 10.0  # that the end of a script waits for a server
+SIGTERM_SECONDS = 3.0
+_STATUS = {"FINISHED": "successful", "FAILED": "failed", "KILLED": "cancelled"}
 
 
-@contextmanager
-def start_run(name: str = "", *, experiment: str = DEFAULT_EXPERIMENT) -> Iterator[Run]:
-    """Track what happens in the `with` block; an exception makes the run failed."""
+@dataclass(eq=False, slots=True)
+class ActiveRun:
+    """A run that is logged to; as a context manager it ends with its block, failed if that raises."""
+
+    id: str
+    name: str = ""  # empty while the server that gives it has not answered
+    experiment: str = ""
+    kept: bool = False  # it is somebody else's to end
+    params: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def info(self) -> "RunInfo":
+        """The same under MLflow's names."""
+        return RunInfo(run_id=self.id, run_name=self.name)
+
+    def __enter__(self) -> "ActiveRun":
+        """Give the run."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it."""
+        _end(self, "FAILED" if kind else "FINISHED", error)
+        if not kind:
+            _raise_refused()
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What MLflow's scripts ask of a run."""
+
+    run_id: str
+    run_name: str
+
+
+class _State:
+    """What is going on in this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.recorder: Recorder | None = None
+        self.runs: list[ActiveRun] = []  # of the whole process, the newest last
+        self.own = threading.local()  # ... and of each thread
+        self.experiment = ""
+        self.hooked = False
+        self.forked = False
+
+
+_state = _State()
+
+
+def start_run(
+    run_id: str | None = None,
+    experiment_id: int | str | None = None,
+    run_name: str | None = None,
+    nested: bool = False,  # noqa: FBT001, FBT002 - as MLflow has it
+    parent_run_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    description: str | None = None,
+    *,
+    experiment: str = "",
+) -> ActiveRun:
+    """Begin a run, or go on with the one of `run_id`; Conflict when one is active and this one is not `nested`.
+
+    Its experiment is named by number or name; else it is that of `set_experiment`, or Default.
+    """
+    active = active_run()
+    if active and not nested:
+        raise Conflict(
+            f"run {active.name or active.id} is active already: end it (tournant.end_run()), or start this one with nested=True"
+        )
+    recorder = _recorder()
     environ = Settings.load().environ
-    client = Client(environ.get("TOURNANT_URL"), actor=environ.get("USER", ""))
-    existing = environ.get("TOURNANT_RUN_ID")
-    run: Run = client.runs.get(id=existing).run if existing else client.runs.create(name=name, experiment=experiment)
-    token = _active.set((client, run.id))
-    try:
-        yield run
-    except BaseException as exc:
-        if not existing:
-            client.runs.finish(id=run.id, status=RunStatus.FAILED, error=f"{type(exc).__name__}: {exc}")
-        raise
+    existing = run_id or (environ.get("TOURNANT_RUN_ID") if not active else None)
+    if existing:
+        found = recorder.call("runs.get", {"id": existing})
+        if found is None:
+            raise NotFound(f"run {existing} cannot be gone on with: the server does not answer")
+        run = ActiveRun(existing, found["run"]["name"], found["run"]["experiment"], kept=not run_id)
+        run.params.update(found["run"]["params"])
     else:
-        if not existing:
-            client.runs.finish(id=run.id, status=RunStatus.SUCCESSFUL)
-    finally:
-        _active.reset(token)
-        client.transport.close()
+        given = {**(tags or {})}
+        parent = parent_run_id or (active.id if active else None)
+        if parent:
+            given["mlflow.parentRunId"] = parent
+        if description:
+            given["mlflow.note.content"] = description
+        values: dict[str, object] = {"id": _new_id(), "started_at": time.time(), "tags": given}
+        if run_name:
+            values["name"] = run_name
+        if experiment_id is not None:
+            values["experiment_number"] = int(experiment_id)
+        elif experiment or _state.experiment:
+            values["experiment"] = experiment or _state.experiment
+        made = recorder.call("runs.create", values) or {}
+        run = ActiveRun(str(values["id"]), made.get("name", run_name or ""), made.get("experiment", experiment))
+    _stack().append(run)
+    _state.runs.append(run)
+    return run
 
 
-def log_metric(key: str, value: float, step: int = 0) -> None:
-    """Log one metric value of the active run."""
-    client, run = _required()
-    client.runs.log(id=run, metrics=[{"key": key, "value": float(value), "step": step}])
+def end_run(status: str = "FINISHED") -> None:
+    """End the active run, as FINISHED, FAILED or KILLED; nothing happens when none is. What was refused of it is raised here."""
+    run = active_run()
+    if run:
+        _end(run, status, None)
+        _raise_refused()
 
 
-def log_metrics(metrics: Mapping[str, float], step: int = 0) -> None:
-    """Log several metrics of one step."""
-    client, run = _required()
-    client.runs.log(id=run, metrics=[{"key": k, "value": float(v), "step": step} for k, v in metrics.items()])
+def active_run() -> ActiveRun | None:
+    """Give the run that this thread logs to: its own newest one, else the process's."""
+    own = _stack()
+    if own:
+        return own[-1]
+    return _state.runs[-1] if _state.runs else None
 
 
-def log_param(key: str, value: object) -> None:
-    """Log one param of the active run."""
+def set_experiment(name: str) -> None:
+    """Let runs that are started from now on be of this experiment."""
+    _state.experiment = name
+
+
+def log_metric(
+    key: str,
+    value: SupportsFloat,
+    step: int | None = None,
+    synchronous: bool | None = None,  # noqa: FBT001 - as MLflow has it
+    timestamp: int | None = None,
+    run_id: str | None = None,
+) -> None:
+    """Log a metric's value, at a step (0) and time (now; in milliseconds); a run is started if none is active.
+
+    `synchronous` waits until it is kept.
+    """
+    if key.__class__ is not str:
+        raise Invalid(f"a metric's key is text, not {key!r}", place="key")
+    run = run_id or _active_id()
+    _recorder().put(Point(run, key, float(value), step or 0, time.time() if timestamp is None else timestamp / 1e3))
+    if synchronous:
+        flush()
+
+
+def log_metrics(
+    metrics: Mapping[str, SupportsFloat],
+    step: int | None = None,
+    synchronous: bool | None = None,  # noqa: FBT001 - as MLflow has it
+    run_id: str | None = None,
+    timestamp: int | None = None,
+) -> None:
+    """Log several metrics' values at one step and time."""
+    at = int(time.time() * 1e3) if timestamp is None else timestamp
+    for key, value in metrics.items():
+        log_metric(key, value, step, None, at, run_id)
+    if synchronous:
+        flush()
+
+
+def log_param(key: str, value: object) -> object:
+    """Log a param, and give its value; Conflict when it has another one already."""
     log_params({key: value})
+    return value
 
 
 def log_params(params: Mapping[str, object]) -> None:
     """Log several params."""
-    client, run = _required()
-    client.runs.log(id=run, params={key: str(value) for key, value in params.items()})
+    run, texts = _required(), {str(key): str(value) for key, value in params.items()}
+    for key, value in texts.items():
+        if run.params.setdefault(key, value) != value:
+            raise Conflict(
+                f"param {key!r} of run {run.name or run.id} is {run.params[key]!r} already, and what a run was given does not change",
+                place=key,
+            )
+    _recorder().put(Call("runs.log", {"id": run.id, "params": texts}))
 
 
-def _required() -> tuple[Client, str]:
-    active = _active.get()
-    if active is None:
-        raise Conflict("no run is active: log inside `with tournant.start_run():`")
-    return active
+def set_tag(key: str, value: object) -> None:
+    """Set a tag."""
+    set_tags({key: value})
+
+
+def set_tags(tags: Mapping[str, object]) -> None:
+    """Set several tags."""
+    texts = {str(key): str(value) for key, value in tags.items()}
+    _recorder().put(Call("runs.log", {"id": _required().id, "tags": texts}))
+
+
+def log_artifact(local_path: str | Path, artifact_path: str | None = None, run_id: str | None = None) -> None:
+    """Store a file (or a folder, as a folder of its name) with the run, in the folder `artifact_path`."""
+    path = Path(local_path)
+    if path.is_dir():
+        log_artifacts(path, f"{artifact_path}/{path.name}" if artifact_path else path.name, run_id)
+        return
+    if not path.is_file():
+        raise NotFound(f"there is no file {path}", place="local_path")
+    target = f"{artifact_path.strip('/')}/{path.name}" if artifact_path else path.name
+    _recorder().put_file(run_id or _active_id(), target, path)
+
+
+def log_artifacts(local_dir: str | Path, artifact_path: str | None = None, run_id: str | None = None) -> None:
+    """Store all files in a folder with the run."""
+    folder = Path(local_dir)
+    if not folder.is_dir():
+        raise NotFound(f"there is no folder {folder}", place="local_dir")
+    for file in sorted(found for found in folder.rglob("*") if found.is_file()):
+        inside = "/".join(filter(None, ((artifact_path or "").strip("/"), file.parent.relative_to(folder).as_posix())))
+        log_artifact(file, inside.removesuffix("/.").removesuffix(".") or None, run_id)
+
+
+def log_text(text: str, artifact_file: str, run_id: str | None = None) -> None:
+    """Store a text as a file of the run."""
+    folder, _, name = artifact_file.rpartition("/")
+    with tempfile.TemporaryDirectory(prefix="tournant-") as temporary:
+        path = Path(temporary) / name
+        path.write_text(text, encoding="utf-8")
+        log_artifact(path, folder or None, run_id)
+
+
+def log_dict(dictionary: object, artifact_file: str, run_id: str | None = None) -> None:
+    """Store a value as a JSON file of the run."""
+    log_text(json.dumps(dictionary, indent=2, default=str), artifact_file, run_id)
+
+
+def log_model(
+    model: object,
+    name: str = "model",
+    *,
+    input_example: Any = None,
+    registered_model_name: str | None = None,
+    pip_requirements: list[str] | None = None,
+    run_id: str | None = None,
+) -> str:
+    """Store a model with the run as an MLflow model folder, and give its address, which `tournant deploy` takes.
+
+    `pip_requirements` are by default the versions of the packages its pickle names, as installed here. With
+    `registered_model_name` it becomes that model's next version.
+    """
+    from tournant.sdk.model_folder import write_model_folder
+
+    run = run_id or _active_id()
+    with tempfile.TemporaryDirectory(prefix="tournant-") as temporary:
+        folder = Path(temporary) / "model"
+        write_model_folder(folder, model, run=run, name=name, example=input_example, requirements=pip_requirements)
+        log_artifacts(folder, name, run)
+    address = f"runs:/{run}/{name}"
+    if registered_model_name:
+        _recorder().call("models.register", {"name": registered_model_name, "source": address})
+    return address
+
+
+def flush(timeout_seconds: float = FLUSH_SECONDS) -> bool:
+    """Wait until all that was logged is kept; False if the server does not answer in time (then it waits on disk)."""
+    return _state.recorder is None or _state.recorder.flush(timeout_seconds)
+
+
+def _recorder() -> Recorder:
+    found = _state.recorder
+    if found is None:
+        with _state.lock:
+            if _state.recorder is None:
+                settings = Settings.load()
+                actor = _actor()
+                _state.recorder = Recorder(
+                    find_destination(settings, actor=actor), journal_folder(settings), actor=actor
+                )
+                _hook()
+            found = _state.recorder
+    return found
+
+
+def journal_folder(settings: Settings) -> Path:
+    """Give where calls wait: TOURNANT_JOURNAL, or among this user's own state."""
+    given = settings.environ.get("TOURNANT_JOURNAL")
+    if given:
+        return Path(given).expanduser()
+    state = settings.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "tournant" / "journal"
+
+
+def _actor() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "someone"
+
+
+def _stack() -> list[ActiveRun]:
+    own: list[ActiveRun] | None = getattr(_state.own, "runs", None)
+    if own is None:
+        own = _state.own.runs = []
+    return own
+
+
+def _active_id() -> str:
+    run = active_run()
+    return run.id if run else start_run().id
+
+
+def _required() -> ActiveRun:
+    return active_run() or start_run()
+
+
+def _end(run: ActiveRun, status: str, error: BaseException | None) -> None:
+    if status not in _STATUS:
+        raise Invalid(f"a run ends as {', '.join(_STATUS)}, not as {status!r}", place="status")
+    for runs in (_stack(), _state.runs):
+        if run in runs:
+            runs.remove(run)
+    recorder = _recorder()
+    if not run.kept:
+        values: dict[str, object] = {"id": run.id, "status": _STATUS[status], "ended_at": time.time()}
+        if error:
+            values["error"] = f"{type(error).__name__}: {error}"
+        recorder.put(Call("runs.finish", values))
+    recorder.flush(EXIT_SECONDS, lost_seconds=LOST_SECONDS)
+
+
+def _raise_refused() -> None:
+    recorder = _state.recorder
+    if recorder and recorder.refused:
+        refused, recorder.refused = recorder.refused, []
+        raise refused[0]
+
+
+def _new_id() -> str:
+    return f"{time.time_ns() // 1_000_000:012x}{uuid.uuid4().hex[12:]}"
+
+
+def _hook() -> None:
+    """See that nothing is lost when this process ends."""
+    if _state.forked:
+        from multiprocessing import util
+
+        util.Finalize(None, _close, exitpriority=10)  # a child of multiprocessing's ends without atexit
+    if _state.hooked:
+        return
+    _state.hooked = True
+    atexit.register(_close)
+    os.register_at_fork(after_in_child=_forked)
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminated)
+
+
+def _close(status: str = "", timeout_seconds: float = EXIT_SECONDS) -> None:
+    """End what is active and send what waits."""
+    recorder, error = _state.recorder, None
+    if recorder is None:
+        return
+    if not status:
+        error = None if hasattr(sys, "ps1") else getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+        status = "FAILED" if error else "FINISHED"
+    for run in reversed(_state.runs):
+        if not run.kept:
+            values: dict[str, object] = {"id": run.id, "status": _STATUS[status], "ended_at": time.time()}
+            if error:
+                values["error"] = f"{type(error).__name__}: {error}"
+            recorder.put(Call("runs.finish", values))
+    _state.runs.clear()
+    _state.recorder = None
+    recorder.close(timeout_seconds)
+
+
+def _terminated(number: int, _frame: object) -> None:
+    _close("KILLED", SIGTERM_SECONDS)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _forked() -> None:
+    """Let a child, which has no threads of its parent's, log by a recorder of its own; the runs are its parent's to end."""
+    _state.lock = threading.RLock()
+    _state.recorder = None
+    _state.forked = True
+    for run in _state.runs:
+        run.kept = True

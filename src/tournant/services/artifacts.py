@@ -25,6 +25,7 @@ __all__ = [
     "get_artifact",
     "list_artifacts",
     "put_artifact",
+    "remove_artifacts",
     "write_artifacts",
 ]
 
@@ -132,11 +133,15 @@ def delete_artifacts(ctx: Context, path: str) -> int:
     if not place:
         raise Invalid("Invalid path: name the file or folder to delete")
     with ctx.transactions.begin() as uow:
-        folder, name = _split(place)
-        count = uow.remove(Artifact, folder=folder, name=name)
-        count += uow.remove(Artifact, folder=place)
-        count += uow.remove(Artifact, folder__gt=f"{place}/", folder__lt=f"{place}/{_LAST}")
-    return count
+        return remove_artifacts(uow, place)
+
+
+def remove_artifacts(uow: UnitOfWork, place: str) -> int:
+    """Do so in the caller's transaction."""
+    folder, name = _split(place)
+    count = uow.remove(Artifact, folder=folder, name=name)
+    count += uow.remove(Artifact, folder=place)
+    return count + uow.remove(Artifact, folder__gt=f"{place}/", folder__lt=f"{place}/{_LAST}")
 
 
 def copy_artifacts(ctx: Context, uow: UnitOfWork, source: str, target: str) -> int:

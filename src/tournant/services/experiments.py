@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from tournant.domain.control import Event
 from tournant.domain.tracking import Experiment
 from tournant.errors import Conflict, Invalid, NotFound
 from tournant.ports import UnitOfWork
@@ -69,6 +70,8 @@ def _add(
 ) -> Experiment:
     now = ctx.clock.now()
     number = next((found.number for found in uow.find(Experiment, order="-number", limit=1)), -1) + 1
+    while uow.find(Event, subject=f"experiment/{number}", limit=1):  # it was given before, to one that is purged
+        number += 1
     experiment = Experiment(
         number=number,
         name=name,

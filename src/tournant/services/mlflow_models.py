@@ -31,7 +31,7 @@ from tournant.services.run_inputs import read_run_inputs
 from tournant.services.tracking import get_run
 from tournant.services.versions import create_version
 
-__all__ = ["prepare_mlflow_model"]
+__all__ = ["prepare_mlflow_model", "register_logged"]
 
 _ENTRY = "tournant_model.pkl"
 _LOADERS = ("sklearn", "xgboost", "lightgbm", "catboost", "statsmodels", "spark")
@@ -59,7 +59,7 @@ def prepare_mlflow_model(ctx: Context, address: str, *, name: str = "") -> Model
         version = get_version(ctx, _version_id(address.removeprefix("models:/")))
         return version if version.digest else _prepare(ctx, version)
     if address.startswith("runs:/"):
-        return _prepare(ctx, _register_logged(ctx, address, name))
+        return _prepare(ctx, register_logged(ctx, address, name=name))
     folder = Path(address)
     name = name or folder.resolve().name
     check_deployable_name(name)
@@ -78,7 +78,10 @@ def _version_id(rest: str) -> str:
     return f"{name}@{number}" if slash else rest
 
 
-def _register_logged(ctx: Context, address: str, name: str) -> ModelVersion:
+def register_logged(ctx: Context, address: str, *, name: str = "") -> ModelVersion:
+    """Register what a run has logged, `runs:/RUN/path`, as the next version of the model `name` (by default the path's end), begun on demand."""
+    if not address.startswith("runs:/"):
+        raise Invalid(f"{address!r} names nothing that a run has logged: runs:/RUN/path", place="source")
     run_id, _, path = address.removeprefix("runs:/").partition("/")
     run = get_run(ctx, run_id)
     source, logged = f"{run.artifact_location}/{path}".rstrip("/"), ""
@@ -115,8 +118,8 @@ def _open(ctx: Context, folder: Path) -> tuple[ModelFolder, Environment | None]:
         entry = str(flavors["onnx"].get("data", "model.onnx"))
         return ModelFolder(path=folder, entry=entry, flavor="onnx", example=example), None
     environment = _environment(ctx, folder, flavors)
-    kept = flavors.get("sklearn", {})
-    entry = str(kept.get("pickled_model", ""))
+    own, kept = flavors.get("tournant", {}), flavors.get("sklearn", {})
+    entry = str(own.get("entry") or kept.get("pickled_model", ""))
     if not entry.endswith((".pkl", ".pickle")):
         flavor = next((name for name in _LOADERS if name in flavors), "pyfunc")
         entry = _write_pickle(ctx, folder, flavor, environment)
@@ -143,7 +146,8 @@ def _environment(ctx: Context, folder: Path, flavors: Mapping[str, Any]) -> Envi
     requirements = folder / "requirements.txt"
     if not requirements.is_file():
         raise Invalid("the model has no requirements.txt: log it again with pip_requirements", place="requirements.txt")
-    python = str((flavors.get("python_function") or {}).get("python_version", ""))
+    told = flavors.get("python_function") or flavors.get("tournant") or {}
+    python = str(told.get("python_version", ""))
     return lock_requirements(ctx, python=".".join(python.split(".")[:2]), requirements=read_requirements(requirements))
 
 

@@ -11,6 +11,7 @@ from tournant.domain.environment import Environment
 from tournant.domain.pipeline import ModelSpec, Project, overlaps
 from tournant.domain.registry import ModelVersion
 from tournant.errors import Invalid, NotFound
+from tournant.services.aliases import protect_aliases
 from tournant.services.context import Context
 from tournant.services.environments import lock_requirements
 from tournant.services.model_files import ModelFolder, open_model_folder, requirements_of
@@ -55,9 +56,9 @@ def register_project_model(
         unchanged = None if provenance.tags else _find_unchanged(ctx, spec.name, model, environment, provenance)
         if unchanged:
             say(f"{unchanged.id}: unchanged")
-            return unchanged
+            return _protected(ctx, spec, unchanged)
         say(f"{spec.name}: registering and converting")
-        return register_model(
+        version = register_model(
             ctx,
             model,
             name=spec.name,
@@ -67,6 +68,14 @@ def register_project_model(
             reference=_reference(spec, folder),
             tolerance=spec.tolerance,
         )
+    return _protected(ctx, spec, version)
+
+
+def _protected(ctx: Context, spec: ModelSpec, version: ModelVersion) -> ModelVersion:
+    """See that the aliases which the project protects are."""
+    if spec.protected_aliases is not None:
+        protect_aliases(ctx, version.model, spec.protected_aliases)
+    return version
 
 
 def register_file(

@@ -112,6 +112,7 @@ def _model() -> Schema:
             ),
             "default": _MODEL.tolerance,
         },
+        protected_aliases=_list(_name("An alias"), "Aliases that move only after somebody else's approval"),
     )
 
 

@@ -135,6 +135,8 @@ def _model(root: Section) -> ModelSpec | None:
     fields.update({key: clean_path(given[key]) for key in ("path", "reference", "input_example") if key in given})
     if "tolerance" in given:
         fields["tolerance"] = float(given["tolerance"])
+    if "protected_aliases" in given:
+        fields["protected_aliases"] = tuple(given["protected_aliases"])
     return ModelSpec(**{"name": root["project"], **fields})
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from tournant.domain.deployment import Revision
-from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
+from tournant.domain.registry import AliasMove, ModelAlias, ModelVersion, RegisteredModel
 from tournant.errors import Conflict, Invalid, NotFound
 from tournant.ports import UnitOfWork
 from tournant.services.context import Context
@@ -73,13 +73,16 @@ def rename_model(ctx: Context, name: str, new_name: str) -> RegisteredModel:
         aliases = uow.find(ModelAlias, model=name)
         if aliases:
             uow.add(*(replace(each, model=new_name) for each in aliases))
+        moves = uow.find(AliasMove, model=name)
+        if moves:
+            uow.save(*(replace(each, model=new_name) for each in moves))
         _remove(uow, name)
         uow.record(ctx.event("model.renamed", f"model/{new_name}", f"model {name} is now {new_name}", before=name))
     return renamed
 
 
 def delete_model(ctx: Context, name: str) -> None:
-    """Delete a model with its versions and aliases; Conflict when one was deployed."""
+    """Delete a model with its versions and aliases; Conflict when one was deployed. The moves of its aliases stay in the events."""
     with ctx.transactions.begin() as uow:
         require_model(uow, name, lock=True)
         refuse_deployed(uow, uow.find(ModelVersion, model=name))
@@ -114,6 +117,7 @@ def check_model_name(name: str) -> None:
 
 def _remove(uow: UnitOfWork, name: str) -> None:
     uow.remove(ModelAlias, model=name)
+    uow.remove(AliasMove, model=name)
     uow.remove(ModelVersion, model=name)
     uow.remove(RegisteredModel, name=name)
 

@@ -13,6 +13,7 @@ from tournant.domain.registry import Conversion, ConversionStatus, ModelAlias, M
 from tournant.domain.tracking import Run
 from tournant.errors import Conflict, Invalid, NotFound
 from tournant.ports import Columns, ConversionRequest, Inspection, InspectionRequest, UnitOfWork
+from tournant.services.aliases import ask_alias
 from tournant.services.context import Context
 from tournant.services.lookup import get_record
 from tournant.services.model_files import ModelFolder
@@ -29,8 +30,6 @@ __all__ = [
     "next_number",
     "prepare_version",
     "register_model",
-    "remove_alias",
-    "set_alias",
 ]
 
 _EXAMPLE_ROWS = 3
@@ -236,7 +235,7 @@ def _add_version(ctx: Context, name: str, alias: str, fields: Mapping[str, Any])
         summary = f"{version.id} registered; conversion {version.conversion.status.value}"
         uow.record(ctx.event("model.version_registered", f"model/{name}", summary, version=version.id, run=version.run))
         if alias:
-            _move_alias(ctx, uow, name, alias, number)
+            ask_alias(ctx, uow, name, alias, number)
     return version
 
 
@@ -249,41 +248,6 @@ def next_number(ctx: Context, uow: UnitOfWork, name: str) -> int:
     number = max(model.versions, newest) + 1
     uow.save(replace(model, versions=number, updated_at=ctx.clock.now()))
     return number
-
-
-def set_alias(ctx: Context, model: str, alias: str, version: int, *, reason: str = "") -> ModelAlias:
-    """Let an alias name a version; NotFound when there is no such version. Who, when and why stays on record."""
-    if not alias or alias.isdigit() or not all(c.isalnum() or c in "_-." for c in alias):
-        raise Invalid(f"{alias!r} is no alias: letters, digits, '_', '-' and '.', and not a number", place="alias")
-    with ctx.transactions.begin() as uow:
-        if uow.get(ModelVersion, f"{model}@{version}") is None:
-            newest = _newest(uow, model)
-            raise NotFound(f"model {model!r} has no version {version} (the newest is {newest.number})")
-        return _move_alias(ctx, uow, model, alias, version, reason=reason)
-
-
-def _move_alias(ctx: Context, uow: UnitOfWork, model: str, alias: str, version: int, *, reason: str = "") -> ModelAlias:
-    before = uow.get(ModelAlias, model, alias, lock=True)
-    moved = ModelAlias(model=model, alias=alias, version=version, moved_at=ctx.clock.now(), actor=ctx.actor)
-    uow.save(moved)
-    summary = f"{model}@{alias} is now version {version}" + (f": {reason}" if reason else "")
-    data = {"alias": alias, "version": version, "before": before.version if before else None, "reason": reason}
-    uow.record(ctx.event("model.alias_set", f"model/{model}", summary, **data))
-    return moved
-
-
-def remove_alias(ctx: Context, model: str, alias: str, *, reason: str = "") -> None:
-    """Take an alias away; nothing happens when it is not there. Who, when and why stays on record."""
-    with ctx.transactions.begin() as uow:
-        if uow.get(RegisteredModel, model) is None:
-            raise NotFound(f"Registered Model with name={model} not found")
-        before = uow.get(ModelAlias, model, alias, lock=True)
-        if before is None:
-            return
-        uow.remove(ModelAlias, model=model, alias=alias)
-        summary = f"{model}@{alias} names no version any more" + (f": {reason}" if reason else "")
-        data = {"alias": alias, "version": None, "before": before.version, "reason": reason}
-        uow.record(ctx.event("model.alias_removed", f"model/{model}", summary, **data))
 
 
 def get_model(ctx: Context, name: str) -> RegisteredModel:

@@ -183,7 +183,9 @@ class StepRunner:
         variables: dict[str, str | None] = {
             **command_environ(self.ctx, python),
             **self.variables.get(step.name, {}),
+            **self._tracking(),
             **step.env,
+            "TOURNANT_HOME": str(self.ctx.settings.home),
             "TOURNANT_RUN_ID": self.run.id,
             "TOURNANT_STEP": step.name,
             "TOURNANT_PARAMS": str(params_file),
@@ -220,6 +222,14 @@ class StepRunner:
     def _read_machine(self, step: Step, python: Path, variables: Mapping[str, str | None]) -> StepMachine:
         environ = self.ctx.settings.child_environ({**numeric_defaults(step.threads), **variables})
         return StepMachine(run=self.run.id, step=step.name, machine=self.ctx.environments.machine(python, environ))
+
+    def _tracking(self) -> dict[str, str]:
+        """Let MLflow's clients log to this run, where a server can hear them and nobody has told them another."""
+        settings = self.ctx.settings
+        if not settings.mlflow_url:
+            return {}
+        token = {"MLFLOW_TRACKING_TOKEN": settings.token} if settings.token else {}
+        return {"MLFLOW_TRACKING_URI": settings.mlflow_url, "MLFLOW_RUN_ID": self.run.id, **token}
 
     def _wait(self, job: Job, timeout_seconds: float, progress: ProgressFile) -> JobStatus:
         """Wait for a job and hear what it reports; one that takes too long is stopped, and its status still says that it was running.

@@ -1,7 +1,7 @@
 """Upkeep of the content store: what is in use, removing what is not, checking and mending."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any
 
@@ -46,16 +46,21 @@ _DIGEST = re.compile(rb'"([0-9a-f]{64})"')
 GRACE_SECONDS = 3600.0  # from storing content to the record that names it
 
 
-def used_digests(ctx: CoreContext) -> dict[str, str]:
-    """Give every digest that a record names, with the first record that does: rather one too many than one too few."""
+def used_digests(ctx: CoreContext, *, but: Callable[[object], bool] = lambda _record: False) -> dict[str, str]:
+    """Give every digest that a record names, with the first record that does: rather one too many than one too few.
+
+    Records for which `but` is true do not count.
+    """
     used: dict[str, str] = {}
     for kind in HOLDERS:
         with ctx.transactions.begin(write=False) as uow:
             records: list[Any] = uow.find(kind)
         for record in records:
-            _note(used, record)
+            if not but(record):
+                _note(used, record)
     for run in _runs(ctx):
-        _note(used, run)
+        if not but(run):
+            _note(used, run)
     return used
 
 
@@ -75,9 +80,15 @@ def _runs(ctx: CoreContext) -> Iterator[Run]:
                 return
 
 
-def collect_garbage(ctx: DataContext, *, dry_run: bool, grace_seconds: float = GRACE_SECONDS) -> Collection:
-    """Remove content that no record names and that is older than the grace; others may be writing."""
-    return ctx.keeper.collect(lambda: used_digests(ctx), grace_seconds=grace_seconds, dry_run=dry_run)
+def collect_garbage(
+    ctx: DataContext,
+    *,
+    dry_run: bool,
+    grace_seconds: float = GRACE_SECONDS,
+    but: Callable[[object], bool] = lambda _record: False,
+) -> Collection:
+    """Remove content that no record names, but for some (see `used_digests`), and that is older than the grace; others may be writing."""
+    return ctx.keeper.collect(lambda: used_digests(ctx, but=but), grace_seconds=grace_seconds, dry_run=dry_run)
 
 
 def check_store(

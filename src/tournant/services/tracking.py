@@ -36,6 +36,7 @@ LARGEST_PAGE = 1000
 def create_run(
     ctx: Context,
     *,
+    run_id: str = "",
     experiment: str = DEFAULT_EXPERIMENT,
     number: int | None = None,
     name: str = "",
@@ -47,14 +48,20 @@ def create_run(
     commit: str = "",
     environment: str = "",
 ) -> Run:
-    """Start a run in an experiment, by name (begun on demand) or by number; without a name it is numbered within it."""
+    """Start a run in an experiment, by name (begun on demand) or by number; without a name it is numbered within it.
+
+    Whoever gives an id may ask again: the run that has it is given back.
+    """
     check_texts(params or {}, "param")
     check_texts(tags or {}, "tag")
     if name:
         check_key(name, "run", longest=LARGEST_PAGE)
     with ctx.transactions.begin() as uow:
+        known = uow.runs.get(run_id) if run_id else None
+        if known:
+            return known
         place = ensure_experiment(ctx, uow, experiment) if number is None else _open_experiment(uow, number)
-        run_id = new_id()
+        run_id = run_id or new_id()
         run = uow.runs.add(
             Run(
                 id=run_id,
@@ -77,7 +84,14 @@ def create_run(
     return run
 
 
-def finish_run(ctx: Context, run_id: str, *, status: RunStatus = RunStatus.SUCCESSFUL, error: str = "") -> Run:
+def finish_run(
+    ctx: Context,
+    run_id: str,
+    *,
+    status: RunStatus = RunStatus.SUCCESSFUL,
+    error: str = "",
+    ended_at: float | None = None,
+) -> Run:
     """End a run; ending it again the same way changes nothing, another way is a Conflict."""
     if status in (RunStatus.PENDING, RunStatus.RUNNING):
         raise Invalid(f"a run ends as successful, failed or cancelled, not as {status.value}", place="status")
@@ -87,7 +101,9 @@ def finish_run(ctx: Context, run_id: str, *, status: RunStatus = RunStatus.SUCCE
             return run
         if run.status not in (RunStatus.PENDING, RunStatus.RUNNING):
             raise Conflict(f"run {run.name} ({run.id}) is {run.status.value} already; start another one")
-        return _set_status(ctx, uow, run, status, ended_at=ctx.clock.now(), error=error)
+        return _set_status(
+            ctx, uow, run, status, ended_at=ctx.clock.now() if ended_at is None else ended_at, error=error
+        )
 
 
 def update_run(
@@ -98,7 +114,10 @@ def update_run(
     status: RunStatus | None = None,
     ended_at: float | None = None,
 ) -> Run:
-    """Change a run's name or status as its client says: a run may go on after it has ended."""
+    """Change a run's name or status as its client says: a run may go on after it has ended.
+
+    A pipeline's run is begun and ended by its pipeline, whatever a client within a step says.
+    """
     if name is not None:
         check_key(name, "run", longest=LARGEST_PAGE)
     with ctx.transactions.begin() as uow:
@@ -107,7 +126,7 @@ def update_run(
         if name is not None and name != run.name:
             run = replace(run, name=name)
             uow.runs.update(run)
-        if status is None and ended_at is None:
+        if (status is None and ended_at is None) or uow.count(StepRun, run=run.id):
             return run
         ended_at = run.ended_at if ended_at is None else ended_at
         if status in (RunStatus.PENDING, RunStatus.RUNNING):
@@ -127,7 +146,7 @@ def _set_status(
 
 
 def delete_run(ctx: Context, run_id: str) -> Run:
-    """Delete a run; it can be restored until it is purged. Deleting it again changes nothing."""
+    """Delete a run; it can be restored until it is purged (`purging`). Deleting it again changes nothing."""
     with ctx.transactions.begin() as uow:
         run = _lock_run(uow, run_id)
         if run.deleted_at is not None:

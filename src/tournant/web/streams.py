@@ -24,7 +24,7 @@ class _Pipe:
 
     def __init__(self) -> None:
         self._blocks: queue.Queue[bytes | None] = queue.Queue(_BLOCKS)
-        self._rest = b""
+        self._rest = memoryview(b"")
         self._ended = False
         self.abandoned = False
 
@@ -39,7 +39,8 @@ class _Pipe:
 
     def read(self, size: int = -1) -> bytes:
         """Give `size` bytes, fewer only at the end."""
-        parts, wanted = [self._rest], size - len(self._rest)
+        parts: list[bytes | memoryview] = [self._rest] if self._rest else []
+        wanted = size - len(self._rest)
         while not self._ended and (size < 0 or wanted > 0):
             block = self._blocks.get()
             if block is None:
@@ -47,10 +48,11 @@ class _Pipe:
             self._ended = not block
             parts.append(block)
             wanted -= len(block)
-        content = b"".join(parts)
-        cut = len(content) if size < 0 else size
-        self._rest = content[cut:]
-        return content[:cut]
+        self._rest = memoryview(b"")
+        if size >= 0 and wanted < 0:  # the last block has more than was asked for
+            last = memoryview(parts[-1])
+            parts[-1], self._rest = last[:wanted], last[wanted:]
+        return b"".join(parts)
 
 
 async def receive(chunks: AsyncIterable[bytes], store: Callable[[BinaryIO], T]) -> T:
@@ -83,9 +85,16 @@ async def _in_blocks(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 
 async def read_blocks(content: BinaryIO) -> AsyncIterator[bytes]:
-    """Give opened content block by block, and close it."""
+    """Give opened content block by block, and close it; the next block is read while one is sent."""
+    ahead = _read(content)
     try:
-        while block := await run_in_threadpool(content.read, BLOCK_BYTES):
+        while block := await ahead:
+            ahead = _read(content)
             yield block
     finally:
+        await asyncio.wait([ahead])
         content.close()
+
+
+def _read(content: BinaryIO) -> asyncio.Task[bytes]:
+    return asyncio.create_task(run_in_threadpool(content.read, BLOCK_BYTES))

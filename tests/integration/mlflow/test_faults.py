@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
-from tests.integration.mlflow.conftest import Server
+
+from control_plane import Server
 
 
 def ask(server: Server, path: str, body: object = None, *, method: str = "POST") -> tuple[int, Any]:

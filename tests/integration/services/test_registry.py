@@ -13,6 +13,7 @@ from tournant.domain.deployment import Revision, RevisionState
 from tournant.domain.registry import Conversion, ConversionStatus, ModelVersion
 from tournant.errors import Invalid, NotFound
 from tournant.ports import ConversionRequest, Inspection, InspectionRequest
+from tournant.services.aliases import set_alias
 from tournant.services.context import Context
 from tournant.services.data import add_dataset_version
 from tournant.services.model_files import ModelFolder, open_model_folder
@@ -25,7 +26,6 @@ from tournant.services.registry import (
     list_models,
     list_versions,
     register_model,
-    set_alias,
 )
 from tournant.services.tracking import create_run
 

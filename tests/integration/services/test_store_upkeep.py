@@ -33,7 +33,17 @@ from tournant.services.workspaces import (
 NAME_NO_CONTENT = {
     *("Event", "Lease", "ClockState", "RoutesVersion", "GatewayState", "NotificationCursor", "Remote"),
     *("Experiment", "RunModel", "DatasetInput", "ModelMetric", "StepMachine", "Dataset", "DatasetTag"),
-    *("RegisteredModel", "ModelAlias", "Rollout", "RolloutDecision", "Observation", "Traffic", "Label", "LogKey"),
+    *(
+        "RegisteredModel",
+        "ModelAlias",
+        "AliasMove",
+        "Rollout",
+        "RolloutDecision",
+        "Observation",
+        "Traffic",
+        "Label",
+        "LogKey",
+    ),
     *("WindowProfile", "Monitor", "Alert"),
 }
 

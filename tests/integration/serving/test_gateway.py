@@ -1,7 +1,10 @@
 """A gateway beside a control plane: predictions, fallback, shadows, barriers, outages, restarts."""
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 
 def test_predicts_by_named_columns(control, gateway, converted, deployment):
@@ -158,6 +161,26 @@ def test_swaps_lose_no_request(control, gateway, converted, worked, deployment):
     control.barrier(1.0)
     assert sum(segment.rows for segment in control.segments) == len(answers)
     assert sum(delta.requests for delta in control.deltas) == len(answers)
+
+
+def test_what_is_routed_no_more_gives_its_memory_back(control, gateway, converted, worked, deployment, wait):
+    """A converted model is not referred to by anything any more, a worker's processes have ended."""
+    plain = "class Model:\n    def predict_proba(self, rows): return [[0.5, 0.5] for _ in rows]"
+    first, second, third = converted(1), worked(2, plain), converted(3)
+    control.route(deployment(first, second, third, shadows=(second.id,)))
+    control.wait_applied()
+    assert gateway.predict(inputs={"plane": "N1", "x": 0.25})[0] == 200
+    held = gateway.process.gateway.fleet.held
+    model, worker = weakref.ref(held[first.id].predictor), held[second.id].predictor
+    pids = worker.pids
+    assert pids
+    assert all(Path(f"/proc/{pid}").exists() for pid in pids)
+    control.route(deployment(third))
+    control.wait_applied()
+    wait(lambda: gateway.predict(inputs={"plane": "N1", "x": 0.25})[1]["revision"] == third.id)
+    wait(lambda: set(gateway.process.gateway.fleet.held) == {third.id})
+    wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    wait(lambda: gc.collect() >= 0 and model() is None)
 
 
 def test_split_is_sticky_by_entity(control, gateway, converted, deployment):

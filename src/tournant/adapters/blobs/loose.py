@@ -6,7 +6,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from tournant.adapters.blobs.files import BLOCK_BYTES, READ_ONLY, sync_folder, temporary
+from tournant.adapters.blobs.files import BLOCK_BYTES, READ_ONLY, FlushBehind, sync_folder, temporary
 from tournant.errors import Damaged
 
 __all__ = ["Loose"]
@@ -37,9 +37,10 @@ class Loose:
         hasher = blake3()
         with temporary(self._root / "incoming") as part:
             with part.open("xb", buffering=0) as file:
-                for block in blocks:
-                    hasher.update(block)
-                    file.write(block)
+                with FlushBehind(file.fileno()) as flush:
+                    for block in blocks:
+                        hasher.update(block)
+                        flush.wrote(file.write(block))
                 os.fsync(file.fileno())
             key = hasher.digest()
             if expected and key != expected:

@@ -5,15 +5,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 
 from tournant.domain.predictions import Label, Segment
 from tournant.errors import Invalid, Unavailable
 from tournant.ports import BlobStore, Columns
+
+if TYPE_CHECKING:
+    import duckdb
 
 __all__ = ["DuckDbPredictionLog"]
 
@@ -88,7 +90,7 @@ class DuckDbPredictionLog:
         with self._labelled(labels) as connection:
             try:
                 columns = _fetch(connection, _outcomes_query(found), values)
-            except duckdb.BinderException:  # rare, and asking first would read every file's schema twice
+            except _duckdb().BinderException:  # rare, and asking first would read every file's schema twice
                 present = set(_columns(connection, files))
                 found = [name for name in inputs if f"in.{name}" in present]
                 columns = _fetch(connection, _outcomes_query(found), values)
@@ -151,15 +153,15 @@ class DuckDbPredictionLog:
     def _files(self, segments: Sequence[Segment]) -> list[str]:
         return [str(self._blobs.path(segment.digest)) for segment in segments]
 
-    def _connection(self) -> duckdb.DuckDBPyConnection:
+    def _connection(self) -> "duckdb.DuckDBPyConnection":
         connection: duckdb.DuckDBPyConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = duckdb.connect(":memory:", config=_SETTINGS)
+            connection = self._local.connection = _duckdb().connect(":memory:", config=_SETTINGS)
             connection.execute("set parquet_metadata_cache = true")  # segments never change
         return connection
 
     @contextmanager
-    def _labelled(self, labels: Sequence[Label]) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _labelled(self, labels: Sequence[Label]) -> Iterator["duckdb.DuckDBPyConnection"]:
         """Show the labels to DuckDB as two tables, by prediction id and by the user's key."""
         connection = self._connection()
         keyed = [label for label in labels if label.reference.startswith(_KEY_PREFIX)]
@@ -178,7 +180,7 @@ class DuckDbPredictionLog:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except duckdb.Error as exc:
+    except _duckdb().Error as exc:
         raise Unavailable(f"the prediction log cannot be read: {str(exc).splitlines()[0]}") from exc
 
 
@@ -192,7 +194,7 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> dict[str, str]:
+def _columns(connection: "duckdb.DuckDBPyConnection", files: Sequence[str]) -> dict[str, str]:
     rows = connection.execute("describe select * from read_parquet(?, union_by_name = true)", [list(files)]).fetchall()
     return {row[0]: row[1] for row in rows}
 
@@ -230,7 +232,7 @@ def _frozen_query(types: dict[str, str], inputs: Sequence[str], label_column: st
     )
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, query: str, values: dict[str, Any], target: Path) -> int:
+def _copy(connection: "duckdb.DuckDBPyConnection", query: str, values: dict[str, Any], target: Path) -> int:
     used = {name: value for name, value in values.items() if f"${name}" in query}
     partial = target.with_name(target.name + ".partial")
     literal = str(partial).replace("'", "''")
@@ -240,7 +242,7 @@ def _copy(connection: duckdb.DuckDBPyConnection, query: str, values: dict[str, A
     return int(rows)
 
 
-def _fetch(connection: duckdb.DuckDBPyConnection, query: str, values: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
+def _fetch(connection: "duckdb.DuckDBPyConnection", query: str, values: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
     return {name: _plain(column) for name, column in connection.execute(query, values).fetchnumpy().items()}
 
 
@@ -259,3 +261,9 @@ def _empty(inputs: Sequence[str]) -> Columns:
     text: dict[str, npt.NDArray[Any]] = {name: np.array([], dtype=object) for name in (*_TEXT, *inputs)}
     numbers = {name: np.array([]) for name in ("event_time", "score", "latency_ms", "label")}
     return {**text, **numbers, "epoch": np.array([], dtype=np.int64), "error": np.array([], dtype=bool)}
+
+
+def _duckdb() -> Any:
+    import duckdb  # start-up time: a tenth of a server's
+
+    return duckdb

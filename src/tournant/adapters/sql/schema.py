@@ -23,7 +23,7 @@ from tournant.domain.machine import StepMachine
 from tournant.domain.notifications import NotificationCursor
 from tournant.domain.predictions import Label, Segment, Traffic
 from tournant.domain.profile_records import ReferenceProfile, WindowProfile
-from tournant.domain.registry import ModelAlias, ModelSignature, ModelVersion, RegisteredModel
+from tournant.domain.registry import AliasMove, ModelAlias, ModelSignature, ModelVersion, RegisteredModel
 from tournant.domain.retraining import Retraining
 from tournant.domain.rollout import Observation, Rollout, RolloutDecision
 from tournant.domain.tracking import DatasetInput, Experiment, RunModel, StepRun
@@ -151,6 +151,7 @@ RECORDS: dict[type[Any], Mapping] = {
         Mapping(RegisteredModel, "registered_model", "name"),
         Mapping(ModelVersion, "model_version", "id", "model,number", "logged_model"),
         Mapping(ModelAlias, "model_alias", "model,alias"),
+        Mapping(AliasMove, "alias_move", "id", "model,asked_at"),
         Mapping(ModelSignature, "model_signature", "model_version"),
         Mapping(Verification, "verification", "id", "model_version,started_at"),
         Mapping(Deployment, "deployment", "name"),

@@ -5,10 +5,10 @@ from typing import Any
 
 from tournant.api.operation import Operation
 from tournant.domain.filters import Language
-from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
+from tournant.domain.registry import AliasMove, AliasMoveState, ModelAlias, ModelVersion, RegisteredModel
 from tournant.domain.run_query import Entity, Ordering
-from tournant.errors import Invalid, NotFound
-from tournant.services import registered_models, registry, versions
+from tournant.errors import Denied, Invalid, NotFound
+from tournant.services import aliases, registered_models, registry, versions
 from tournant.services.context import Context
 from tournant.web.mlflow.experiments import Nothing, check_limit
 from tournant.web.mlflow.messages import Tag, TagOut, milliseconds, read_tags, tags_of
@@ -190,8 +190,8 @@ def latest_versions(ctx: Context, request: LatestVersions) -> FoundVersions:
             f"Invalid Model Version stage: {', '.join(sorted(unknown))}. Value must be one of {', '.join(versions.STAGES)}."
         )
     latest = [v for v in _latest(registry.list_versions(ctx, request.name)) if not wanted or v.stage.lower() in wanted]
-    aliases = read_aliases(ctx, request.name)
-    return FoundVersions(model_versions=[version_message(version, aliases) for version in latest])
+    named = read_aliases(ctx, request.name)
+    return FoundVersions(model_versions=[version_message(version, named) for version in latest])
 
 
 def set_alias(ctx: Context, request: SetAlias) -> Nothing:
@@ -199,14 +199,22 @@ def set_alias(ctx: Context, request: SetAlias) -> Nothing:
     if request.alias.lower() == "latest" or (request.alias[:1] in "vV" and request.alias[1:].isdigit()):
         raise Invalid(f"The alias name {request.alias!r} is reserved.")
     found = versions.find_version(ctx, request.name, request.version)
-    registry.set_alias(ctx, request.name, request.alias, found.number)
+    _refuse_waiting(aliases.set_alias(ctx, request.name, request.alias, found.number))
     return Nothing()
 
 
 def delete_alias(ctx: Context, request: AliasName) -> Nothing:
     """Take an alias away."""
-    registry.remove_alias(ctx, request.name, request.alias)
+    _refuse_waiting(aliases.remove_alias(ctx, request.name, request.alias))
     return Nothing()
+
+
+def _refuse_waiting(move: AliasMove | None) -> None:
+    """Do not let a client believe that an alias was moved which is only going to be: Denied, and the move waits."""
+    if move and move.state is AliasMoveState.WAITING:
+        raise Denied(
+            f"{move.summary}; this was asked for, and somebody else has to agree: tournant models approve {move.model} {move.alias}"
+        )
 
 
 def get_by_alias(ctx: Context, request: AliasName) -> VersionAnswer:
@@ -253,16 +261,16 @@ def _model_answer(ctx: Context, model: RegisteredModel) -> ModelAnswer:
 
 
 def _model(ctx: Context, model: RegisteredModel) -> ModelMessage:
-    aliases = read_aliases(ctx, model.name)
+    named = read_aliases(ctx, model.name)
     latest = _latest(registry.list_versions(ctx, model.name))
     return ModelMessage(
         name=model.name,
         creation_timestamp=milliseconds(model.created_at),
         last_updated_timestamp=milliseconds(model.updated_at or model.created_at),
         description=model.description,
-        latest_versions=[version_message(version, aliases) for version in latest],
+        latest_versions=[version_message(version, named) for version in latest],
         tags=tags_of(model.tags),
-        aliases=[AliasMessage(alias=each.alias, version=str(each.version)) for each in aliases],
+        aliases=[AliasMessage(alias=each.alias, version=str(each.version)) for each in named],
     )
 
 

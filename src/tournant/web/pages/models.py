@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from tournant.domain.data import DatasetVersion
 from tournant.domain.deployment import Deployment, Revision, RevisionState
 from tournant.domain.environment import Environment, packages
-from tournant.domain.registry import ModelAlias, ModelSignature, ModelVersion, RegisteredModel
+from tournant.domain.registry import AliasMove, ModelAlias, ModelSignature, ModelVersion, RegisteredModel
 from tournant.domain.tracking import Run
 from tournant.domain.verification import Verification
 from tournant.errors import NotFound
+from tournant.services.production import Tenure, find_tenures
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
 
 __all__ = ["PAGES", "MetricChange", "ModelPage", "ModelRow", "ModelsPage", "Placement", "VersionPage"]
 
+MOST_ROWS = 50
 LOWER_IS_BETTER = ("loss", "error", "brier", "mae", "mse", "rmse", "latency", "_ms", "seconds")
 
 
@@ -51,6 +53,9 @@ class ModelPage(View):
     aliases: tuple[ModelAlias, ...]
     metrics: tuple[str, ...]
     placements: dict[str, tuple[Revision, ...]]
+    verifications: dict[str, Verification]
+    tenures: tuple[Tenure, ...]
+    moves: tuple[AliasMove, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,7 @@ class VersionPage(View):
     aliases: tuple[str, ...]
     metrics: tuple[MetricChange, ...]
     verification: Verification | None
+    tenures: tuple[Tenure, ...]
     signature: ModelSignature | None
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -119,6 +125,8 @@ def show_model(ask: Ask) -> ModelPage:
     stable = [r for r in revisions if r.state is RevisionState.STABLE]
     head = f"{stable[0].model_version} answers {stable[0].deployment}." if stable else "No version answers requests."
     names = dict.fromkeys(name for version in versions for name in version.metrics)
+    ids = [version.id for version in versions]
+    verified = ask.uow.find(Verification, model_version__in=ids, from_record=True, order="started_at,id") if ids else []
     return ModelPage(
         title=model.name,
         crumbs=(Crumb(text="Models", href="/models"), Crumb(text=model.name)),
@@ -130,6 +138,9 @@ def show_model(ask: Ask) -> ModelPage:
         aliases=tuple(ask.uow.find(ModelAlias, model=model.name, order="alias")),
         metrics=tuple(names)[:4],
         placements=placements,
+        verifications={found.model_version: found for found in verified},
+        tenures=tuple(find_tenures(ask.uow, ids)[:MOST_ROWS]),
+        moves=tuple(ask.uow.find(AliasMove, model=model.name, order="-asked_at,-id", limit=MOST_ROWS)),
     )
 
 
@@ -165,6 +176,7 @@ def show_version(ask: Ask) -> VersionPage:
         aliases=tuple(alias.alias for alias in aliases),
         metrics=_metrics(version, previous),
         verification=next(iter(_verifications(ask, version)), None),
+        tenures=tuple(find_tenures(ask.uow, [version.id])),
         signature=ask.uow.get(ModelSignature, version.id),
         added=_missing(version, previous),
         removed=_missing(previous, version) if previous else (),
