@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from tournant.domain.logged_models import LoggedModel, LoggedModelStatus
-from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
+from tournant.domain.registry import AliasMoveState, ModelAlias, ModelVersion, RegisteredModel
 from tournant.domain.tracking import Experiment
 from tournant.errors import Invalid
 from tournant.ports import SourceLoggedModel, SourceModel, SourceVersion, UnitOfWork
+from tournant.services.aliases import set_alias
 from tournant.services.artifacts import SCHEME, artifact_path, copy_artifacts
 from tournant.services.mlflow_import_files import Brought, bring_files
 from tournant.services.mlflow_import_report import (
@@ -22,7 +23,6 @@ from tournant.services.mlflow_import_report import (
     is_identifier,
 )
 from tournant.services.registered_models import check_model_name
-from tournant.services.registry import set_alias
 from tournant.services.texts import check_key, check_texts
 from tournant.services.versions import STAGES, pointing_version
 
@@ -130,9 +130,8 @@ def _begin_model(work: Importing, given: SourceModel) -> RegisteredModel:
             )
         if here and here.tags.get(IMPORT_STATE) == state:
             return here
-        model = RegisteredModel(
-            name=given.name,
-            created_at=given.created_at,
+        model = replace(
+            here or RegisteredModel(name=given.name, created_at=given.created_at),
             updated_at=given.updated_at,
             description=given.description,
             tags={
@@ -250,5 +249,7 @@ def _bring_alias(work: Importing, model: str, alias: str, number: int, before: i
     if here_now != before:
         state = f"names version {here_now}" if here else "was taken away"
         raise Invalid(f"here it {state}, and in the source it was moved to {number}; it stays as it is")
-    set_alias(work.ctx, model, alias, number, reason=f"imported from {work.source.address}")
+    move = set_alias(work.ctx, model, alias, number, reason=f"imported from {work.source.address}")
+    if move.state is AliasMoveState.WAITING:
+        raise Invalid(f"it is protected here, and the move to {number} waits: tournant models approve {model} {alias}")
     work.report.aliases += 1

@@ -38,14 +38,14 @@ from tournant.adapters.sql.transactions import create_engine
 from tournant.bootstrap.house import open_context
 from tournant.bootstrap.mlflow import open_mlflow_source
 from tournant.config import Settings
-from tournant.domain.registry import ModelAlias, ModelVersion, RegisteredModel
+from tournant.domain.registry import AliasMove, ModelAlias, ModelVersion, RegisteredModel
 from tournant.domain.tracking import RunStatus
 from tournant.errors import Invalid, NotFound
+from tournant.services.aliases import protect_aliases, set_alias
 from tournant.services.context import Context
 from tournant.services.experiments import find_experiment, restore_experiment
 from tournant.services.mlflow_import import import_mlflow
 from tournant.services.mlflow_import_report import MlflowImport
-from tournant.services.registry import set_alias
 from tournant.services.tracking import create_run, delete_run, get_run
 from tournant.services.versions import create_version
 
@@ -200,6 +200,22 @@ def test_what_was_made_here_stays(context: Context, bring: Bring, mlruns: Path) 
         assert uow.get(ModelVersion, mine.id) == mine
         alias = uow.get(ModelAlias, "churn", "champion")
     assert alias and alias.version == 1
+
+
+def test_a_protected_alias_waits_for_its_approval(context: Context, bring: Bring, mlruns: Path) -> None:
+    """The move is asked for, and named; the model stays protected."""
+    bring(mlruns)
+    protect_aliases(context, "churn", ["champion"])
+    (mlruns / "models" / "churn" / "aliases" / "champion").write_text("1")
+    (mlruns / "models" / "churn" / "tags" / "owner").write_text("grace")
+    for _ in range(2):
+        left = reasons(bring(mlruns))
+        assert "tournant models approve churn champion" in left[("alias", "churn@champion")]
+    with context.transactions.begin(write=False) as uow:
+        alias, model = uow.get(ModelAlias, "churn", "champion"), uow.get(RegisteredModel, "churn")
+        assert uow.count(AliasMove, model="churn", state="waiting") == 1
+    assert alias and alias.version == 3
+    assert model and model.protected == ("champion",) and model.tags["owner"] == "grace"
 
 
 def test_a_model_made_here_stays(context: Context, bring: Bring, mlruns: Path) -> None:
