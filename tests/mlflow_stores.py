@@ -18,7 +18,12 @@ LOGGED = f"m-{'e' * 32}"
 LOSSES = [(step, 1.0 / (step + 1)) for step in range(12)]
 ODD = [(0, math.nan), (1, math.inf), (2, -math.inf), (3, 1e300)]
 NOTE = "first line\nzweite Zeile ü"
-FILES = {"model/MLmodel": b"flavors: {}\n", "model/data/weights.bin": bytes(range(256)) * 5000, "plots/.hidden": b"x"}
+FILES = {
+    "model/MLmodel": b"flavors: {}\n",
+    "model/data/weights.bin": bytes(range(256)) * 5000,
+    "plots/.hidden": b"x",
+    "plots/größe 100% &.txt": b"",
+}
 STAGES = {1: "Archived", 2: "Deleted_Internal", 3: "Production", 4: "None"}
 
 

@@ -102,7 +102,7 @@ def test_everything_comes_once(context: Context, bring: Bring, address: str) -> 
     """Runs, histories, inputs, files, models, versions and aliases; what cannot come is named; the next import finds it all."""
     report = bring(address)
     assert (report.experiments, report.runs, report.logged_models, report.models) == (2, 4, 1, 1)  # Default is here
-    assert (report.versions, report.aliases, report.datasets, report.files) == (3, 1, 1, 4)
+    assert (report.versions, report.aliases, report.datasets, report.files) == (3, 1, 1, 5)
     assert report.points == len(LOSSES) + len(ODD) + 1 + 2
     left = reasons(report)
     assert left[("prompt", "greeting")] == "tournant keeps no prompts"

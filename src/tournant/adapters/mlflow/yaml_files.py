@@ -34,4 +34,4 @@ def read_texts(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         return {}
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {file.relative_to(folder).as_posix(): file.read_bytes().decode() for file in files}
+    return {file.relative_to(folder).as_posix(): file.read_bytes().decode(errors="backslashreplace") for file in files}
