@@ -24,6 +24,7 @@ __all__ = ["bring_experiment", "bring_run"]
 _GOING = (RunStatus.PENDING, RunStatus.RUNNING)
 _COMMIT = "mlflow.source.git.commit"
 _DELETED = "-deleted"  # in the state of what was deleted in the source
+_UNFINISHED = "unfinished"  # the state of what is being brought again
 _LONGEST_NAME = 1000
 
 
@@ -83,7 +84,8 @@ def bring_run(work: Importing, experiment: Experiment, given: SourceRun, *, with
     deleted_at = None
     if deleted and not restored_here:
         deleted_at = (experiment.deleted_at if with_experiment else given.deleted_at) or work.ctx.clock.now()
-    run = _begin(work, experiment, work.source.complete(given), here)
+    unfinished = _UNFINISHED + (_DELETED if restored_here else "")
+    run = _begin(work, experiment, work.source.complete(given), here, unfinished)
     for page in work.source.points(given):
         _log(work, given.id, page)
     trusted = given.status not in _GOING and not before
@@ -102,7 +104,7 @@ def _place(run: Run) -> str:
     return f"{SCHEME}:/{run.experiment_number}/{run.id}/artifacts"
 
 
-def _begin(work: Importing, experiment: Experiment, given: SourceRun, here: Run | None) -> Run:
+def _begin(work: Importing, experiment: Experiment, given: SourceRun, here: Run | None, unfinished: str) -> Run:
     """Write what a run is, its params, tags and inputs, in one transaction; it is not deleted until all of it is here."""
     ctx, report, owner = work.ctx, work.report, f"run {given.id}"
     params = report.keepable(given.params, "param", owner)
@@ -129,7 +131,7 @@ def _begin(work: Importing, experiment: Experiment, given: SourceRun, here: Run 
         else:
             run = replace(uow.runs.get(given.id, lock=True) or here, name=_name(given) or here.name, deleted_at=None)
             uow.runs.update(run)
-            uow.runs.log(given.id, params=params, tags=tags)
+            uow.runs.log(given.id, params=params, tags={**tags, IMPORT_STATE: unfinished})
         known = uow.count(DatasetInput, run=given.id)
         uow.save(*datasets.values())
         uow.save(*models.values())

@@ -46,7 +46,7 @@ from tournant.services.context import Context
 from tournant.services.experiments import find_experiment, restore_experiment
 from tournant.services.mlflow_import import import_mlflow
 from tournant.services.mlflow_import_report import MlflowImport
-from tournant.services.tracking import create_run, delete_run, get_run
+from tournant.services.tracking import create_run, delete_run, get_run, restore_run
 from tournant.services.versions import create_version
 
 Bring = Callable[..., MlflowImport]
@@ -164,6 +164,26 @@ def test_an_interrupted_import_goes_on(context: Context, mlruns: Path, monkeypat
     assert stops > 5
     check_runs(context)
     check_models(context)
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_what_is_brought_again_is_deleted_or_not_as_before(
+    context: Context, bring: Bring, mlruns: Path, restored: bool
+) -> None:
+    """Also when that is interrupted, while it is not deleted for a moment; what was restored here stays restored."""
+    bring(mlruns)
+    if restored:
+        restore_run(context, DELETED)
+    write_run(
+        mlruns, StoredRun(DELETED, "bad-crow", "FAILED", deleted=True, metrics={"loss": LOSSES}, files={"f": b"x"})
+    )
+    stops = 0
+    while interrupted_after(stops, context, mlruns):
+        stops += 1
+    assert stops > 1
+    run = get_run(context, DELETED)
+    assert ((run.deleted_at is None) == restored, len(points(context, DELETED, "loss"))) == (True, len(LOSSES) + 1)
+    assert content(context, run.artifact_location) == {"f": b"x"}
 
 
 def test_an_import_killed_between_runs_brings_only_the_rest(context: Context, bring: Bring, mlruns: Path) -> None:
