@@ -44,7 +44,8 @@ def bring_logged_model(work: Importing, experiment: Experiment, given: SourceLog
         here = uow.get(LoggedModel, given.id)
     if here and IMPORTED_FROM not in here.tags:
         raise Invalid("a logged model of this id was made here, and not imported; it stays as it is")
-    state = fingerprint(replace(given, place=replace(given.place, uri="")))
+    metrics = sorted(given.metrics, key=lambda each: (each.key, each.dataset_name, each.dataset_digest))
+    state = fingerprint(replace(given, metrics=tuple(metrics), place=replace(given.place, uri="")))
     before = here.tags.get(IMPORT_STATE, "") if here else ""
     location = f"{SCHEME}:/{here.experiment if here else experiment.number}/models/{given.id}/artifacts"
     if here and before.removesuffix(INCOMPLETE) == state:
@@ -57,8 +58,9 @@ def bring_logged_model(work: Importing, experiment: Experiment, given: SourceLog
         pending = given.status is LoggedModelStatus.PENDING
         files = bring_files(work, given.place, location, owner=owner, trust_size=not pending and not before)
     with ctx.transactions.begin() as uow:
-        tags = {**here.tags, IMPORT_STATE: state if files.whole else state + INCOMPLETE}
-        uow.save(replace(here, tags=tags, artifact_location=files.location))
+        now = uow.get(LoggedModel, given.id, lock=True) or here
+        tags = {**now.tags, IMPORT_STATE: state if files.whole else state + INCOMPLETE}
+        uow.save(replace(now, tags=tags, artifact_location=files.location))
         summary = f"{given.name} imported from {work.source.address}"
         uow.record(ctx.event("logged_model.imported", f"logged_model/{given.id}", summary, run=given.run))
     work.report.logged_models += 1
@@ -157,9 +159,7 @@ def _bring_version(work: Importing, model: str, given: SourceVersion) -> None:
     check_texts({"description": given.description, "source": given.source, "run_link": given.run_link}, "text")
     state = fingerprint(given.description, given.stage, given.tags)
     with ctx.transactions.begin(write=False) as uow:
-        here = uow.get(ModelVersion, version_id)
-    if here and IMPORTED_FROM not in here.tags:
-        raise Invalid("a version of this number was made here, and not imported; it stays as it is")
+        here = _imported_version(uow, version_id)
     before = here.tags.get(IMPORT_STATE, "") if here else ""
     if before == state:
         work.report.unchanged += 1
@@ -181,13 +181,14 @@ def _bring_version(work: Importing, model: str, given: SourceVersion) -> None:
         actor=given.actor or ctx.actor,
     )
     with ctx.transactions.begin() as uow:
+        now = _imported_version(uow, version_id, lock=True) or kept
         version = replace(
-            (uow.get(ModelVersion, version_id, lock=True) if here else None) or kept,
+            now,
             description=given.description,
             stage=stage,
             updated_at=given.updated_at,
             tags={
-                **kept.tags,
+                **now.tags,
                 **tags,
                 IMPORTED_FROM: work.source.address,
                 IMPORT_STATE: state if files is None or files.whole else state + INCOMPLETE,
@@ -200,6 +201,13 @@ def _bring_version(work: Importing, model: str, given: SourceVersion) -> None:
         uow.record(ctx.event("model.version_imported", f"model/{model}", summary, version=version_id, run=given.run))
     work.report.versions += 1
     work.tell()
+
+
+def _imported_version(uow: UnitOfWork, version_id: str, *, lock: bool = False) -> ModelVersion | None:
+    found = uow.get(ModelVersion, version_id, lock=lock)
+    if found and IMPORTED_FROM not in found.tags:
+        raise Invalid("a version of this number was made here, and not imported; it stays as it is")
+    return found
 
 
 def _bring_version_files(work: Importing, version_id: str, given: SourceVersion) -> Brought:
