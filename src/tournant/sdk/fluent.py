@@ -364,12 +364,18 @@ def _end(run: ActiveRun, status: str, error: BaseException | None) -> None:
         if run in runs:
             runs.remove(run)
     recorder = _recorder()
-    if not run.kept:
-        values: dict[str, object] = {"id": run.id, "status": _STATUS[status], "ended_at": time.time()}
-        if error:
-            values["error"] = f"{type(error).__name__}: {error}"
-        recorder.put(Call("runs.finish", values))
+    _finish(recorder, run, status, error)
     recorder.flush(EXIT_SECONDS, lost_seconds=LOST_SECONDS)
+
+
+def _finish(recorder: Recorder, run: ActiveRun, status: str, error: BaseException | None) -> None:
+    """Say how a run ended, if it is ours to end."""
+    if run.kept:
+        return
+    values: dict[str, object] = {"id": run.id, "status": _STATUS[status], "ended_at": time.time()}
+    if error:
+        values["error"] = f"{type(error).__name__}: {error}"
+    recorder.put(Call("runs.finish", values))
 
 
 def _raise_refused() -> None:
@@ -407,11 +413,7 @@ def _close(status: str = "", timeout_seconds: float = EXIT_SECONDS) -> None:
         error = None if hasattr(sys, "ps1") else getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
         status = "FAILED" if error else "FINISHED"
     for run in reversed(_state.runs):
-        if not run.kept:
-            values: dict[str, object] = {"id": run.id, "status": _STATUS[status], "ended_at": time.time()}
-            if error:
-                values["error"] = f"{type(error).__name__}: {error}"
-            recorder.put(Call("runs.finish", values))
+        _finish(recorder, run, status, error)
     _state.runs.clear()
     _state.recorder = None
     recorder.close(timeout_seconds)
