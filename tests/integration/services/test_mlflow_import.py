@@ -301,6 +301,21 @@ def test_files_that_cannot_be_had_come_later(context: Context, bring: Bring, tmp
     assert bring(url, artifacts=str(tmp_path / "kept")).runs == 0
 
 
+def test_a_folder_behind_a_server_has_its_files_elsewhere(context: Context, bring: Bring, mlruns: Path) -> None:
+    """Each run's own folder is there, and empty; the server has put its files below `mlartifacts`."""
+    place = mlruns / "1" / RUNNING
+    (place / "artifacts").mkdir()
+    said = f"file:///elsewhere/mlruns/1/{RUNNING}/artifacts"
+    meta = (place / "meta.yaml").read_text()
+    assert said in meta
+    (place / "meta.yaml").write_text(meta.replace(said, f"mlflow-artifacts:/1/{RUNNING}/artifacts"))
+    kept = mlruns.parent / "mlartifacts" / "1" / RUNNING / "artifacts" / "deep"
+    kept.mkdir(parents=True)
+    (kept / "text.txt").write_text("hello")
+    bring(mlruns)
+    assert content(context, get_run(context, RUNNING).artifact_location) == {"deep/text.txt": b"hello"}
+
+
 def test_an_old_database_is_read(context: Context, bring: Bring, tmp_path: Path, mlruns: Path) -> None:
     """One whose MLflow knew of no datasets, aliases and logged models."""
     url = f"sqlite:///{tmp_path / 'mlflow.db'}"

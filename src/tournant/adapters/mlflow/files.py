@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tournant.adapters.mlflow.locations import Locations
 from tournant.adapters.mlflow.registry_files import read_models
@@ -101,10 +102,16 @@ class FileSource:
         )
 
     def _files_of(self, folder: Path, said: str) -> str:
-        """Give where a record's files are: beside it, whatever it says of a place where the store has been before."""
+        """Give where a record's files are: where it says, or beside it if that is a place where the store has been before.
+
+        The folder beside it is always made, and stays empty when files go elsewhere.
+        """
         inside = folder.relative_to(self._root).as_posix().removeprefix(f"{_TRASH}/")
         own, before = folder / "artifacts", f"/{self._root.name}/{inside}/artifacts"
-        return said if said and not own.is_dir() and not said.endswith(before) else str(own)
+        if said and urlsplit(said).scheme not in ("", "file"):
+            return said
+        filled = own.is_dir() and any(own.iterdir())
+        return str(own) if filled or not said or said.endswith(before) else said
 
     def _datasets(self, folder: Path, run_id: str) -> Iterator[DatasetInput]:
         for place in folders(folder / "inputs"):
