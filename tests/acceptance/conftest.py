@@ -20,6 +20,10 @@ from onnx import TensorProto, helper
 
 from tournant.sdk.client import Client
 
+from .browsing import assets, browser, furnished, house, site, visitor
+
+__all__ = ["assets", "browser", "furnished", "house", "site", "visitor"]  # fixtures
+
 ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("TOURNANT_")}
 LOOPBACK = "127.0.0.1"
 

@@ -1,5 +1,6 @@
 """What the store of runs does, on SQLite and PostgreSQL alike; searches are checked against the filters' own meaning."""
 
+import dataclasses
 import itertools
 import math
 import random
@@ -95,6 +96,8 @@ ORDERS = [
     ("start_time",),
     ("run_name", "metrics.auc DESC"),
     ("params.model",),
+    ("params.model DESC", "metrics.auc"),
+    ("tags.team DESC",),
 ]
 
 
@@ -137,10 +140,39 @@ def test_finds_and_orders_as_the_filters_mean(
             found = [r.id for r in uow.runs.find(RunQuery(limit=1000, **query))]  # type: ignore[arg-type]
             assert sorted(found) == sorted(r.id for r in expected), (text, order)
             # PostgreSQL orders texts as its collation does
-            if "params.model" not in " ".join(order) or transactions.engine.dialect.name == "sqlite":
+            if (
+                not any(key in " ".join(order) for key in ("params.model", "tags.team"))
+                or transactions.engine.dialect.name == "sqlite"
+            ):
                 assert found == [r.id for r in sorted_as_asked(expected, order)], (text, order, experiments)
             pages = [uow.runs.find(RunQuery(limit=17, offset=17 * i, **query)) for i in range(7)]  # type: ignore[arg-type]
             assert [r.id for page in pages for r in page] == found
+
+
+@pytest.mark.parametrize("experiments", [None, (0,), (0, 1)])
+def test_pages_follow_a_run(
+    transactions: SqlTransactions, runs: list[Run], experiments: tuple[int, ...] | None
+) -> None:
+    """Pages that begin behind the last run of the one before show every run once, those that started at once too."""
+    query = RunQuery(experiments=experiments, condition=parse_filter("metrics.auc < 0.8"), limit=1000)
+    with transactions.begin(write=False) as uow:
+        whole = [r.id for r in uow.runs.find(query)]
+        seen: list[str] = []
+        after = None
+        while page := uow.runs.find(dataclasses.replace(query, limit=3, after=after)):
+            seen += [r.id for r in page]
+            after = (page[-1].started_at, page[-1].id)
+    assert len(whole) > 30 and seen == whole
+
+
+def test_durations_are_searched_and_ordered_by(transactions: SqlTransactions) -> None:
+    """A duration is seconds; a run that has not ended has none, and comes last."""
+    with transactions.begin() as uow:
+        for number, ended in enumerate((30.0, None, 10.0)):
+            uow.runs.add(run(number, started_at=5.0, ended_at=ended))
+        ordered = uow.runs.find(RunQuery(order=(parse_order("duration DESC"),)))
+        assert [r.id for r in ordered] == ["r000", "r002", "r001"]
+        assert [r.id for r in uow.runs.find(RunQuery(condition=parse_filter("duration > 20")))] == ["r000"]
 
 
 def test_views_show_the_living_the_dead_or_all(transactions: SqlTransactions, runs: list[Run]) -> None:

@@ -3,7 +3,8 @@
     metrics.loss < 0.5 AND params.model = 'tree' AND (tags."my tag" LIKE 'a%' OR attributes.status IN ('RUNNING'))
 
 A key stands bare, or in double quotes or backticks; an identifier without an entity is an attribute. LIKE is
-case-sensitive, ILIKE is not; `%` is any text and `_` any character.
+case-sensitive, ILIKE is not; `%` is any text and `_` any character. Times are milliseconds since the epoch, as MLflow has
+them; a `duration` is seconds, of runs that have ended.
 """
 
 import re
@@ -66,7 +67,7 @@ class Language:
 RUNS = Language(
     noun="runs",
     entities=tuple(Entity),
-    numbers=("start_time", "end_time"),
+    numbers=("start_time", "end_time", "duration"),
     texts=("run_id", "run_name", "status", "user_id", "artifact_uri"),
     aliases={
         "created": "start_time",

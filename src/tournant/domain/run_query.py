@@ -83,7 +83,10 @@ class View(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunQuery:
-    """A search over the runs of experiments (None: of all). Ties are broken by start, the newest first, then by id."""
+    """A search over the runs of experiments (None: of all). Ties are broken by start, the newest first, then by id.
+
+    `after` is the start and id of a run: only those that come after it, the newest first, are found.
+    """
 
     experiments: tuple[int, ...] | None = None
     condition: Condition = All()
@@ -91,6 +94,7 @@ class RunQuery:
     view: View = View.ACTIVE
     limit: int = 50
     offset: int = 0
+    after: tuple[float, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

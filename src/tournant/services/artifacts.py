@@ -21,6 +21,7 @@ __all__ = [
     "artifact_path",
     "copy_artifacts",
     "delete_artifacts",
+    "entries_in",
     "find_artifacts",
     "get_artifact",
     "list_artifacts",
@@ -103,18 +104,25 @@ def get_artifact(ctx: Context, path: str) -> Artifact:
 
 def list_artifacts(ctx: Context, path: str) -> list[ArtifactEntry]:
     """List the files and folders in a folder by name; nothing when there is no such folder."""
+    with ctx.transactions.begin(write=False) as uow:
+        return entries_in(uow, path)
+
+
+def entries_in(uow: UnitOfWork, path: str, *, limit: int | None = None) -> list[ArtifactEntry]:
+    """List what stands in a folder by name: files and folders, of each `limit` at most."""
     folder = clean_path(path)
     prefix = f"{folder}/" if folder else ""
-    with ctx.transactions.begin(write=False) as uow:
-        entries = [
-            ArtifactEntry(path=found.path, size_bytes=found.size_bytes)
-            for found in uow.find(Artifact, folder=folder, order="name")
-        ]
-        below = prefix
-        while found := uow.find(Artifact, folder__gt=below, folder__lt=prefix + _LAST, order="folder", limit=1):
-            name, deeper, _ = found[0].folder[len(prefix) :].partition("/")
-            entries.append(ArtifactEntry(path=prefix + name))
-            below = f"{prefix}{name}/{_LAST}" if deeper else prefix + name  # what is deeper is passed at once
+    entries = [
+        ArtifactEntry(path=found.path, size_bytes=found.size_bytes)
+        for found in uow.find(Artifact, folder=folder, order="name", limit=limit)
+    ]
+    below, most = prefix, None if limit is None else len(entries) + limit
+    while found := uow.find(Artifact, folder__gt=below, folder__lt=prefix + _LAST, order="folder", limit=1):
+        if most is not None and len(entries) >= most:
+            break
+        name, deeper, _ = found[0].folder[len(prefix) :].partition("/")
+        entries.append(ArtifactEntry(path=prefix + name))
+        below = f"{prefix}{name}/{_LAST}" if deeper else prefix + name  # what is deeper is passed at once
     unique = {entry.path: entry for entry in entries}
     return [unique[path] for path in sorted(unique)]
 

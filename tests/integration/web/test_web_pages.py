@@ -112,7 +112,7 @@ def test_lineage_leads_from_data_to_deployment(client: TestClient) -> None:
 def test_runs_show_only_params_that_vary(client: TestClient) -> None:
     """A constant param is no column."""
     view = client.get("/runs.json").json()
-    assert view["params"] == ["max_iter"]
+    assert [c["key"] for c in view["columns"] if c["kind"] == "params"] == ["max_iter"]
     assert view["constant"] == {"learning_rate": "0.05", "seed": "7"}
 
 
@@ -134,7 +134,9 @@ def test_unknown_things_get_the_error_page(client: TestClient) -> None:
         ("/datasets/fraud@9", 404),
         ("/deployments/eta/rollouts/" + webhouse.ident("rfraud", 3), 404),
         ("/?since=forever", 400),
-        ("/runs?before=yesterday", 400),
+        ("/runs?after=nobody", 404),
+        ("/runs?col=colour", 400),
+        ("/runs?filter=metrics.", 400),
         ("/runs?status=odd", 400),
     ):
         answer = client.get(address)

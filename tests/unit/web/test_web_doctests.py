@@ -1,11 +1,15 @@
 """The worked examples in the dashboard's docstrings."""
 
 import doctest
+from types import ModuleType
 
-from tournant.web.pages import formats
+import pytest
+
+from tournant.web.pages import differences, formats, run_columns
 
 
-def test_formats_are_as_documented() -> None:
-    """Numbers and times are written as the examples say."""
-    result = doctest.testmod(formats)
+@pytest.mark.parametrize("module", [formats, run_columns, differences])
+def test_functions_do_as_documented(module: ModuleType) -> None:
+    """Numbers, times and orders are written as the examples say."""
+    result = doctest.testmod(module)
     assert result.attempted and not result.failed

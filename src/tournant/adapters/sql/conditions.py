@@ -16,6 +16,7 @@ _ATTRIBUTES = {
     "artifact_uri": "r.artifact_location",
     "start_time": "r.started_at",
     "end_time": "r.ended_at",
+    "duration": "(r.ended_at - r.started_at)",
 }
 TABLES = {Entity.METRIC: "run_metric", Entity.PARAM: "run_param", Entity.TAG: "run_tag"}
 

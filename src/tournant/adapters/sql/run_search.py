@@ -2,7 +2,8 @@
 
 Its time must not grow with the runs an experiment has, so it never sorts all of them when it can help it. A condition that
 few runs meet drives the search: those few are read and sorted. Otherwise runs are walked in the order asked for, along an
-index, until enough have passed; what orders by a metric walks numbers first, then NaN, then the runs without it.
+index, until enough have passed; what orders by a metric walks numbers first, then NaN, then the runs without it, and what
+orders by a param or tag its texts first.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,10 @@ class _Search:
         self._conjuncts = list(_conjuncts(query.condition))
         condition, values = condition_sql(query.condition, postgres=driver.postgres)
         self._where: Sql = (f"{seen_sql(query.view)} AND {condition}", values)
+        if query.after is not None:  # the first test is what an index finds
+            start, run_id = query.after
+            later = " AND r.started_at <= ? AND (r.started_at < ? OR r.id > ?)"
+            self._where = (self._where[0] + later, [*values, start, start, run_id])
 
     def run(self) -> list[int]:
         query = self._query
@@ -53,6 +58,8 @@ class _Search:
             return self._page(self._walk_starts(query.offset + query.limit))
         if walkable and first is not None and first.entity is Entity.METRIC:
             return self._page(self._walk_metric(first, query.offset + query.limit))
+        if walkable and first is not None and first.entity in (Entity.PARAM, Entity.TAG):
+            return self._page(self._walk_texts(first, query.offset + query.limit))
         return self._sorted("run r", f"r.experiment IN ({self._list})", [])
 
     def _page(self, numbers: list[int]) -> list[int]:
@@ -145,10 +152,30 @@ class _Search:
         ]
         return self._merge(walks, f"v {direction}, s DESC, i", needed)
 
+    def _walk_texts(self, order: Ordering, needed: int) -> list[int]:
+        joins, terms, keys = _terms(self._query.order[1:])
+        where, tested = self._where
+        direction = "DESC" if order.descending else "ASC"
+        walks: list[Sql] = [  # along the index, which has the beginnings of texts
+            (
+                f"SELECT r.number AS n, t.start AS b, t.value AS v, r.started_at AS s, r.id AS i "
+                f"FROM {TABLES[order.entity]} t CROSS JOIN run r{joins} "
+                f"WHERE t.experiment = {experiment} AND t.key = ? AND r.number = t.run AND {where} "
+                f"ORDER BY {', '.join((f't.start {direction}, t.value {direction}', *terms, _TIES))} LIMIT {needed}",
+                [*keys, order.key, *tested],
+            )
+            for experiment in self._experiments
+        ]
+        found = self._merge(walks, f"b {direction}, v {direction}, s DESC, i", needed)
+        same = [c for c in self._conjuncts if (c.entity, c.key) == (order.entity, order.key)]
+        if len(found) < needed and all(c.operator == "IS NULL" for c in same):
+            found += self._walk_without(order, needed - len(found))
+        return found
+
     def _walk_without(self, order: Ordering, needed: int) -> list[int]:
         joins, terms, keys = _terms(self._query.order[1:])
         where, tested = self._where
-        lacking = "NOT EXISTS (SELECT 1 FROM run_metric m WHERE m.run = r.number AND m.key = ?)"
+        lacking = f"NOT EXISTS (SELECT 1 FROM {TABLES[order.entity]} m WHERE m.run = r.number AND m.key = ?)"
         walks: list[Sql] = [
             (
                 f"SELECT r.number AS n, r.started_at AS s, r.id AS i FROM run r{joins} "

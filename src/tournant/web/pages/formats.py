@@ -23,6 +23,7 @@ __all__ = [
     "signed",
     "stamp",
     "value_of",
+    "value_text",
     "when",
 ]
 
@@ -230,6 +231,17 @@ def headline(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def value_text(value: float | None) -> str:
+    """Write a value that may also be no number or infinite.
+
+    >>> value_text(0.71234), value_text(float("nan")), value_text(float("-inf")), value_text(None)
+    ('0.712', 'NaN', '−∞', '–')
+    """
+    if value is None or math.isfinite(value):
+        return number(value)
+    return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
+
+
 FILTERS = {
     "actor": actor_text,
     "bytes": bytes_text,
@@ -246,5 +258,6 @@ FILTERS = {
     "signed": signed,
     "stamp": stamp,
     "value": value_of,
+    "value_text": value_text,
     "when": when,
 }

@@ -1,4 +1,7 @@
-"""Live pages: one stream a page that sends the sections that changed, at most once a second."""
+"""Live pages: one stream a page that sends the sections that changed, at most once a second.
+
+A page that is slow to draw is drawn less often: no more than a tenth of the time goes into it.
+"""
 
 import asyncio
 import hashlib
@@ -12,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 __all__ = ["Snapshot", "stream_sections"]
 
 PERIOD_SECONDS = 1.0
+SHARE = 0.1  # of the time that drawing may take
 BEAT_SECONDS = 15.0
 
 
@@ -39,15 +43,19 @@ def stream_sections(
 async def _events(
     seen: str, peek: Callable[[], Awaitable[str]], render: Callable[[], Awaitable[Snapshot]]
 ) -> AsyncIterator[str]:
+    began = time.monotonic()
     first = await render()
+    pause = _pause(began)
     sent = {name: _digest(text) for name, text in first.sections.items()}
     mark = first.mark
     yield _event(mark, first.sections if mark != seen else {})
     beat = time.monotonic()
     while True:
-        await asyncio.sleep(PERIOD_SECONDS)
+        await asyncio.sleep(pause)
         if await peek() != mark:
+            began = time.monotonic()
             snapshot = await render()
+            pause = _pause(began)
             mark = snapshot.mark
             changed = {name: text for name, text in snapshot.sections.items() if sent.get(name) != _digest(text)}
             sent.update({name: _digest(text) for name, text in changed.items()})
@@ -56,6 +64,10 @@ async def _events(
         elif time.monotonic() - beat > BEAT_SECONDS:
             yield _event(mark, {})
             beat = time.monotonic()
+
+
+def _pause(began: float) -> float:
+    return max(PERIOD_SECONDS, (time.monotonic() - began) / SHARE)
 
 
 def _event(mark: str, sections: dict[str, str]) -> str:

@@ -11,11 +11,11 @@ from tournant.domain.verification import Verification
 from tournant.errors import NotFound
 from tournant.services.production import Tenure, find_tenures
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
+from tournant.web.pages.differences import improved
 
 __all__ = ["PAGES", "MetricChange", "ModelPage", "ModelRow", "ModelsPage", "Placement", "VersionPage"]
 
 MOST_ROWS = 50
-LOWER_IS_BETTER = ("loss", "error", "brier", "mae", "mse", "rmse", "latency", "_ms", "seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,9 +223,7 @@ def _metrics(version: ModelVersion, previous: ModelVersion | None) -> tuple[Metr
     found = []
     for name, value in version.metrics.items():
         was = previous.metrics.get(name) if previous else None
-        lower = any(part in name for part in LOWER_IS_BETTER)
-        higher = any(part in name for part in ("auc", "auroc", "accuracy", "f1", "recall", "precision", "r2"))
-        better = None if was is None or was == value or lower == higher else (value < was) == lower
+        better = None if was is None else improved(name, value, was)
         found.append(MetricChange(name=name, value=value, previous=was, better=better))
     return tuple(found)
 

@@ -37,6 +37,13 @@ SECURITY = {
 }
 OPEN_PHASES = tuple(phase.value for phase in Phase if not phase.final)
 SMALLEST_ZIPPED = 500
+PARTS = {
+    "ui": "parts.html",
+    "runs_ui": "run_parts.html",
+    "curves": "curves.html",
+    "compare": "comparison.html",
+    "files": "files.html",
+}  # macros, by the name that templates use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +93,8 @@ class Renderer:
         )
         self._env.filters.update(FILTERS, json=_json_text, url=_url, event_href=event_href, alert_words=alert_words)
         self._env.globals.update(version=VERSION, statics=statics)
-        self._env.globals["ui"] = self._env.get_template("parts.html").module
+        for name, template in PARTS.items():
+            self._env.globals[name] = self._env.get_template(template).module
 
     def page(self, request: Request, page: Page, view: Any, shell: Shell, *, status: int = 200) -> Response:
         """Answer with a whole page."""

@@ -1,4 +1,4 @@
-"""`/runs` and one run."""
+"""`/runs`: the run table."""
 
 import shlex
 from collections.abc import Sequence
@@ -7,114 +7,193 @@ from urllib.parse import urlencode
 
 from tournant.domain.filters import parse_filter, parse_order
 from tournant.domain.registry import ModelVersion
-from tournant.domain.run_query import All, Comparison, Condition, Entity, HistoryQuery, RunQuery
-from tournant.domain.tracking import Experiment, Metric, Run, RunStatus, StepRun
+from tournant.domain.run_query import All, Comparison, Condition, Entity, Ordering, RunQuery
+from tournant.domain.tracking import Experiment, Run, RunStatus
 from tournant.errors import Invalid, NotFound
-from tournant.ports import UnitOfWork
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
-from tournant.web.pages.charts import Chart, Series
-from tournant.web.pages.formats import duration, headline, stamp
+from tournant.web.pages.formats import stamp
+from tournant.web.pages.run_columns import Column, chosen_columns, known_columns, order_text, varying_params
 
-__all__ = ["PAGES", "RunPage", "RunsPage"]
+__all__ = ["PAGES", "RunsPage", "Sorting"]
 
 PAGE = 50
-MOST_METRICS = 4
-MOST_PARAMS = 4
-LONGEST_HISTORY = 600
-MOST_POINTS = 4_000  # read of a history, of which LONGEST_HISTORY are drawn
-MOST_CHARTS = 12
+FURTHEST = 10_000_000  # rows that may stand before a page's first
+MOST_EXPERIMENTS = 200  # to choose from
+NEWEST = Ordering(entity=Entity.ATTRIBUTE, key="start_time", descending=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sorting:
+    """How a column's header sorts: the address, and the direction it is sorted in now (as `aria-sort` has it)."""
+
+    href: str
+    now: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunsPage(View):
-    """Runs, newest first; only the params that vary on this page."""
+    """Runs in the order asked for, 50 a page, in the columns chosen."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[Run, ...] = ()
     versions: dict[str, str]
-    metrics: tuple[str, ...]
-    params: tuple[str, ...]
+    columns: tuple[Column, ...] = ()
+    choices: dict[str, tuple[Column, ...]]
+    sorting: dict[str, Sorting]
     constant: dict[str, str]
+    experiments: tuple[str, ...] = ()
     status: str
     experiment: str
     filter: str
     order: str
+    first: int | None = None  # of the rows shown, where that is known
     filtered: bool
-    older: str
+    asked: tuple[tuple[str, str], ...]  # of the query, what goes on to other pages
+    newest: str = ""
+    older: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunPage(View):
-    """One run: params, metrics with history, steps with logs."""
+class _Asked:
+    """What the address asks for."""
 
-    run: Run
-    steps: tuple[StepRun, ...]
-    versions: tuple[ModelVersion, ...]
-    charts: tuple[Chart, ...]
+    status: str
+    experiment: str
+    filter: str
+    order: str
+    offset: int
+    after: str
+    columns: tuple[str, ...]
+
+    @property
+    def narrow(self) -> bool:
+        """Whether only some runs are asked for."""
+        return bool(self.status or self.experiment or self.filter)
+
+    def pairs(self, *, columns: bool = True, order: str | None = None) -> list[tuple[str, str]]:
+        """Give the query again, from its first page on."""
+        order = self.order if order is None else order
+        kept = {"status": self.status, "experiment": self.experiment, "filter": self.filter, "order": order}
+        chosen = [("col", column) for column in self.columns] if columns else []
+        return [*((name, value) for name, value in kept.items() if value), *chosen]
 
 
 def list_runs(ask: Ask) -> RunsPage:
-    """List runs, 50 a page, by keyset."""
-    status, experiment = ask.query.get("status", ""), ask.query.get("experiment", "")
+    """List runs: by keyset where they are ordered by their start, else by their place."""
+    asked = _read(ask)
+    try:
+        query = _query(ask, asked)
+    except Invalid as exc:
+        if not exc.place.startswith(("filter", "order")):
+            raise
+        return _page(ask, asked, (), problem=exc.message)
+    return _page(ask, asked, ask.uow.runs.find(query))
+
+
+def _read(ask: Ask) -> _Asked:
+    status = ask.query.get("status", "")
     if status and status not in tuple(RunStatus):
         raise Invalid(f"status must be one of {', '.join(RunStatus)}, not {status!r}", place="status")
-    filter_, order = ask.query.get("filter", ""), ask.query.get("order", "")
-    before, offset = ask.number("before"), int(ask.number("offset") or 0)
-    found = ask.uow.runs.find(
-        replace(
-            _query(ask.uow, experiment, status, before, parse_filter(filter_)),
-            order=(parse_order(order),) if order else (),
-            offset=max(0, offset),
-        )
+    order = ask.query.get("order", "")
+    return _Asked(
+        status=status,
+        experiment=ask.query.get("experiment", ""),
+        filter=ask.query.get("filter", ""),
+        order="" if order == order_text(NEWEST) else order,
+        offset=ask.whole("offset", FURTHEST),
+        after=ask.query.get("after", ""),
+        columns=ask.every("col"),
     )
+
+
+def _query(ask: Ask, asked: _Asked) -> RunQuery:
+    conditions: list[Condition] = [parse_filter(asked.filter)]
+    if asked.status:
+        conditions.append(Comparison(entity=Entity.ATTRIBUTE, key="status", operator="=", value=asked.status))
+    numbers = None
+    if asked.experiment:
+        numbers = tuple(e.number for e in ask.uow.find(Experiment, name=asked.experiment))
+    query = RunQuery(experiments=numbers, condition=All(tuple(conditions)), limit=PAGE + 1)
+    if asked.order:
+        return replace(query, order=(parse_order(asked.order),), offset=asked.offset)
+    if not asked.after:
+        return query
+    last = ask.uow.runs.get(asked.after)
+    if last is None:
+        raise NotFound(f"There is no run {asked.after!r} any more that this page could follow: start at /runs.")
+    return replace(query, after=(last.started_at, last.id))
+
+
+def _page(ask: Ask, asked: _Asked, found: Sequence[Run], problem: str = "") -> RunsPage:
     runs = tuple(found[:PAGE])
-    versions = ask.uow.find(ModelVersion, run__in=[run.id for run in runs]) if runs else []
-    varying, constant = _params(runs)
-    query = {"status": status, "experiment": experiment, "filter": filter_, "order": order}
-    older = {key: value for key, value in query.items() if value}
-    if order:  # which has no key to go on from
-        older["offset"] = str(offset + PAGE)
-    elif runs:
-        older["before"] = repr(runs[-1].started_at)
+    registered = ask.uow.find(ModelVersion, run__in=[run.id for run in runs]) if runs else []
+    versions = {version.run: version.id for version in registered}
+    columns = chosen_columns(ask, runs, versions)
+    shown = {column.key for column in columns if column.kind == "params"}
+    constant = {key: value for key, value in varying_params(runs)[1].items() if key not in shown}
+    older = ""
+    if len(found) > PAGE:
+        step = ("offset", str(asked.offset + PAGE)) if asked.order else ("after", runs[-1].id)
+        older = _address([*asked.pairs(), step])
+    later = bool(asked.after or asked.offset)
     return RunsPage(
         title="Runs",
         crumbs=(Crumb(text="Runs"),),
         command="tournant runs list"
-        + "".join(
-            f" --{key} {shlex.quote(value)}" for key, value in older.items() if key in ("experiment", "filter", "order")
-        ),
-        verdict=_list_verdict(runs, ask.now) if runs else None,
+        + "".join(f" --{key} {shlex.quote(value)}" for key, value in asked.pairs(columns=False) if key != "status"),
+        verdict=_verdict(asked, runs, problem, ask.now),
+        problem=problem,
         now=ask.now,
         runs=runs,
-        versions={version.run: version.id for version in versions},
-        metrics=tuple(dict.fromkeys(name for run in runs for name in run.metrics))[:MOST_METRICS],
-        params=varying[:MOST_PARAMS],
+        versions=versions,
+        columns=columns,
+        choices=known_columns(runs, columns),
+        sorting=_sorting(asked, columns),
         constant=constant,
-        status=status,
-        experiment=experiment,
-        filter=filter_,
-        order=order,
-        filtered=bool(status or experiment or before or filter_),
-        older="/runs?" + urlencode(older) if len(found) > PAGE else "",
+        experiments=tuple(e.name for e in ask.uow.find(Experiment, order="-updated_at", limit=MOST_EXPERIMENTS)),
+        status=asked.status,
+        experiment=asked.experiment,
+        filter=asked.filter,
+        order=asked.order,
+        first=None if asked.after else asked.offset + 1,
+        filtered=asked.narrow or later,
+        asked=tuple(asked.pairs(columns=False)),
+        newest=_address(asked.pairs()) if later else "",
+        older=older,
     )
 
 
-def _query(uow: UnitOfWork, experiment: str, status: str, before: float | None, condition: Condition) -> RunQuery:
-    conditions = [condition]
-    if status:
-        conditions.append(Comparison(entity=Entity.ATTRIBUTE, key="status", operator="=", value=status))
-    if before is not None:
-        conditions.append(Comparison(entity=Entity.ATTRIBUTE, key="start_time", operator="<", value=1000 * before))
-    numbers = tuple(e.number for e in uow.find(Experiment, name=experiment)) if experiment else None
-    return RunQuery(experiments=numbers, condition=All(tuple(conditions)), limit=PAGE + 1)
+def _address(pairs: Sequence[tuple[str, str]]) -> str:
+    return "/runs" + ("?" + urlencode(pairs) if pairs else "")
 
 
-def _params(runs: Sequence[Run]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Split params into those that vary over the runs and those that are the same in all."""
-    names = dict.fromkeys(name for run in runs for name in run.params)
-    values = {name: {run.params.get(name) for run in runs} for name in names}
-    varying = tuple(name for name in names if len(values[name]) > 1)
-    constant = {name: str(next(iter(values[name]))) for name in names if len(values[name]) == 1}
-    return varying, constant
+def _sorting(asked: _Asked, columns: Sequence[Column]) -> dict[str, Sorting]:
+    """Say how each header sorts: the other way round where it sorts already, else numbers and times downwards."""
+    try:
+        now = parse_order(asked.order) if asked.order else NEWEST
+    except Invalid:
+        now = NEWEST
+    orders = {column.id: column.orders for column in columns if column.orders}
+    orders["name"] = Ordering(entity=Entity.ATTRIBUTE, key="run_name")
+    found = {}
+    for name, ordering in orders.items():
+        same = (ordering.entity, ordering.key) == (now.entity, now.key)
+        first = ordering.entity is Entity.METRIC or ordering.key in ("start_time", "duration")
+        text = order_text(replace(ordering, descending=not now.descending if same else first))
+        if text:
+            direction = ("descending" if now.descending else "ascending") if same else ""
+            newest = "" if text == order_text(NEWEST) else text
+            found[name] = Sorting(href=_address(asked.pairs(order=newest)), now=direction)
+    return found
+
+
+def _verdict(asked: _Asked, runs: Sequence[Run], problem: str, now: float) -> Verdict | None:
+    if problem:
+        return Verdict(tone="crit", head="This cannot be searched for.", text=problem)
+    if runs:
+        return _list_verdict(runs, now)
+    if asked.offset or asked.after:
+        return Verdict(tone="idle", head="There are no more runs.")
+    return Verdict(tone="idle", head="No run is found.") if asked.narrow else None
 
 
 def _list_verdict(runs: Sequence[Run], now: float) -> Verdict:
@@ -130,76 +209,4 @@ def _list_verdict(runs: Sequence[Run], now: float) -> Verdict:
     return Verdict(tone=tone, head=f"{len(failed)} of the {len(runs)} runs shown failed.", text=text)
 
 
-def show_run(ask: Ask) -> RunPage:
-    """Show one run."""
-    run = ask.uow.runs.get(ask.path["id"])
-    if run is None:
-        raise NotFound(f"There is no run {ask.path['id']!r}.")
-    steps = tuple(ask.uow.find(StepRun, run=run.id, order="position"))
-    versions = tuple(ask.uow.find(ModelVersion, run=run.id, order="number"))
-    return RunPage(
-        title=run.name,
-        crumbs=(Crumb(text="Runs", href="/runs"), Crumb(text=run.name)),
-        command=f"tournant runs show {run.id[:12]}",
-        verdict=_verdict(run, steps, versions, ask.now),
-        now=ask.now,
-        run=run,
-        steps=steps,
-        versions=versions,
-        charts=_charts(ask, run),
-    )
-
-
-def _verdict(run: Run, steps: Sequence[StepRun], versions: Sequence[ModelVersion], now: float) -> Verdict:
-    took = duration((run.ended_at or now) - run.started_at)
-    cached = sum(step.cached for step in steps)
-    note = f"{cached} of {len(steps)} steps came from the cache." if steps else ""
-    if run.status is RunStatus.RUNNING:
-        doing = next((step.step for step in steps if step.status is RunStatus.RUNNING), "")
-        head = f"Running for {took}" + (f", in step {doing}." if doing else ".")
-        return Verdict(tone="prog", head=head, note=note)
-    if run.status is RunStatus.SUCCESSFUL:
-        made = f"It made {', '.join(v.id for v in versions)}." if versions else "It registered no model."
-        return Verdict(tone="ok", head=f"Successful after {took}.", text=made, note=note)
-    failed = next((step for step in steps if step.status is RunStatus.FAILED), None)
-    where = f"Step {failed.step} ended with exit code {failed.exit_code}. " if failed else ""
-    tone = "crit" if run.status is RunStatus.FAILED else "idle"
-    return Verdict(tone=tone, head=f"{run.status.capitalize()} after {took}.", text=where + run.error, note=note)
-
-
-def _charts(ask: Ask, run: Run) -> tuple[Chart, ...]:
-    """Chart each metric that has a history, by step."""
-    sampled = {
-        key: ask.uow.runs.history(HistoryQuery(runs=(run.id,), key=key, samples=MOST_POINTS))
-        for key in sorted(run.metrics)[:MOST_CHARTS]
-    }
-    long = {key: found for key, found in sampled.items() if len(found) > 1}
-    return tuple(
-        Chart(
-            id=f"metric-{i}",
-            title=headline(key),
-            unit="step",
-            times=tuple(float(m.step) for m in _thin(found)),
-            series=(Series(label=key, role="canary", values=tuple(m.value for m in _thin(found))),),
-        )
-        for i, (key, found) in enumerate(long.items())
-    )
-
-
-def _thin(points: Sequence[Metric]) -> list[Metric]:
-    """Keep each bucket's minimum and maximum when there are more points than a chart can show."""
-    if len(points) <= LONGEST_HISTORY:
-        return list(points)
-    size = -(-2 * len(points) // LONGEST_HISTORY)
-    kept: dict[int, Metric] = {}
-    for start in range(0, len(points), size):
-        bucket = points[start : start + size]
-        for metric in (min(bucket, key=lambda m: m.value), max(bucket, key=lambda m: m.value)):
-            kept[metric.step] = metric
-    return [kept[step] for step in sorted(kept)]
-
-
-PAGES = (
-    Page(path="/runs", template="runs.html", section="runs", view=list_runs),
-    Page(path="/runs/{id}", template="run.html", section="runs", view=show_run, charts=True),
-)
+PAGES = (Page(path="/runs", template="runs.html", section="runs", view=list_runs),)

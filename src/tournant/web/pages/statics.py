@@ -14,8 +14,8 @@ FOLDER = Path(__file__).parent.parent / "static"
 # What one address is made of; a part of vendor/ that was not built (no Node) is left out, and the pages do without.
 BUNDLES = {
     "app.css": ("vendor/fonts.css", "vendor/uPlot.min.css", "app.css"),
-    "app.js": ("vendor/htmx.min.js", "vendor/hx-sse.min.js", "app.js"),
-    "charts.js": ("vendor/uPlot.iife.min.js", "charts.js"),
+    "app.js": ("vendor/htmx.min.js", "vendor/hx-sse.min.js", "app.js", "runs.js"),
+    "charts.js": ("vendor/uPlot.iife.min.js", "charts.js", "curves.js"),
     "vendor/inter.woff2": ("vendor/inter.woff2",),
     "vendor/mono.woff2": ("vendor/mono.woff2",),
 }

@@ -40,7 +40,7 @@
   let goes = 0;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
-    if (event.target.matches("input,textarea,select")) {
+    if (event.target.matches("input:not([type=checkbox]),textarea,select")) {
       if (event.key === "Escape") event.target.blur();
       return;
     }
