@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -234,6 +235,26 @@ def test_a_refused_batch_leaves_nothing(transactions: SqlTransactions) -> None:
     with transactions.begin(write=False) as uow:
         found = uow.runs.get("r001")
     assert found and (found.params, found.tags, found.metrics) == ({"depth": "3"}, {}, {})
+
+
+def test_points_count_once(transactions: SqlTransactions) -> None:
+    """The same again is no new one, a NaN neither; how many were new is told."""
+    with transactions.begin() as uow:
+        uow.runs.add(run(1))
+        given = [metric("loss", 0.5, step) for step in range(700)] + [metric("loss", math.nan, 700)]
+        assert uow.runs.log("r001", metrics=given) == 701
+        assert uow.runs.log("r001", metrics=[*given[600:], metric("loss", 0.25, 5), metric("auc", 1.0)]) == 2
+        assert uow.runs.log("r001", params={"a": "b"}) == 0
+        assert len(uow.runs.history(HistoryQuery(runs=("r001",), key="loss"))) == 702
+
+
+def test_where_a_runs_files_are_may_change(transactions: SqlTransactions) -> None:
+    """As when an import brings them at last."""
+    with transactions.begin() as uow:
+        added = uow.runs.add(run(1, artifact_location="s3://bucket/1"))
+        uow.runs.update(replace(added, artifact_location="mlflow-artifacts:/0/r001/artifacts", ended_at=9.0))
+        found = uow.runs.get("r001")
+    assert found and (found.artifact_location, found.ended_at) == ("mlflow-artifacts:/0/r001/artifacts", 9.0)
 
 
 def test_nothing_is_logged_to_a_deleted_run(transactions: SqlTransactions) -> None:

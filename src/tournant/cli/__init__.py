@@ -36,7 +36,7 @@ COMMANDS = {
     "labels": ("labels", "Say what really happened"),
     "environments": ("environments", "Locked environments, built where they are needed"),
     "data": ("datasets", "Datasets and their versions"),
-    "import": ("importing", "Whole projects from elsewhere (DVC)"),
+    "import": ("importing", "Whole projects from elsewhere (DVC, MLflow)"),
     "remotes": ("remotes", "Other places for dataset versions: folders, S3, GCS, Azure"),
     "models": ("proofs", "Registered models, versions, aliases and signatures"),
     "runs": ("runs", "Tracked runs"),

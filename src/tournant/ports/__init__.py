@@ -2,6 +2,18 @@
 
 from tournant.ports.content import BlobStore, Progress, RemoteStore, StoreKeeper, TableComparer, Urls
 from tournant.ports.metadata import RunStore, Transactions, UnitOfWork
+from tournant.ports.mlflow import (
+    MlflowFiles,
+    MlflowSource,
+    Place,
+    SourceExperiment,
+    SourceFile,
+    SourceLoggedModel,
+    SourceModel,
+    SourceRun,
+    SourceVersion,
+    Unreadable,
+)
 from tournant.ports.models import (
     BuiltEnvironment,
     ConversionRequest,
@@ -31,17 +43,27 @@ __all__ = [
     "Keys",
     "Lockstep",
     "MetricSource",
+    "MlflowFiles",
+    "MlflowSource",
     "ModelConverter",
     "Notifier",
+    "Place",
     "PredictionLog",
     "PredictionRequest",
     "Progress",
     "RemoteStore",
     "RunStore",
     "Sampler",
+    "SourceExperiment",
+    "SourceFile",
+    "SourceLoggedModel",
+    "SourceModel",
+    "SourceRun",
+    "SourceVersion",
     "StoreKeeper",
     "TableComparer",
     "Transactions",
     "UnitOfWork",
+    "Unreadable",
     "Urls",
 ]

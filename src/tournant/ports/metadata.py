@@ -81,8 +81,8 @@ class RunStore(Protocol):
         metrics: Sequence[Metric] = (),
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str | None] | None = None,
-    ) -> None:
-        """Add to a run; a tag of None is taken away. The same point again changes nothing.
+    ) -> int:
+        """Add to a run; a tag of None is taken away. The same point again changes nothing. Give how many points are new.
 
         NotFound without the run, Invalid when it is deleted, Conflict when a param has another value.
         """

@@ -20,6 +20,7 @@ __all__ = [
     "describe_version",
     "find_version",
     "move_to_stage",
+    "pointing_version",
     "tag_version",
 ]
 
@@ -67,20 +68,8 @@ def _create(
         files, location = artifact_path(place), f"{SCHEME}:/registry/{new_id()}"
         copied = copy_artifacts(ctx, uow, files, artifact_path(location)) if files else 0
         number = next_number(ctx, uow, model)
-        version = ModelVersion(
-            id=f"{model}@{number}",
-            model=model,
-            number=number,
-            digest="",
-            flavor="",
-            entry="",
-            predict="",
-            signature=Signature(inputs=()),
-            example=(),
-            environment="",
-            conversion=Conversion(status=ConversionStatus.SKIPPED, reason="not prepared for serving yet"),
-            created_at=now,
-            updated_at=now,
+        version = replace(
+            pointing_version(model, number, created_at=now),
             run=run or (logged.run if logged else ""),
             actor=ctx.actor,
             tags=dict(tags),
@@ -96,6 +85,25 @@ def _create(
             ctx.event("model.version_registered", f"model/{model}", summary, version=version.id, run=version.run)
         )
     return version
+
+
+def pointing_version(model: str, number: int, *, created_at: float) -> ModelVersion:
+    """Give a version that points to files, and is not prepared for serving."""
+    return ModelVersion(
+        id=f"{model}@{number}",
+        model=model,
+        number=number,
+        digest="",
+        flavor="",
+        entry="",
+        predict="",
+        signature=Signature(inputs=()),
+        example=(),
+        environment="",
+        conversion=Conversion(status=ConversionStatus.SKIPPED, reason="not prepared for serving yet"),
+        created_at=created_at,
+        updated_at=created_at,
+    )
 
 
 def _resolve(uow: UnitOfWork, source: str, logged_model: str) -> tuple[str, LoggedModel | None]:

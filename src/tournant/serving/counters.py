@@ -1,6 +1,7 @@
 """Counts of what each revision did since the last report."""
 
 from bisect import bisect_left
+from collections.abc import Container
 from typing import NamedTuple
 
 from tournant.domain.latency import LATENCY_BOUNDS_MS
@@ -127,6 +128,14 @@ class Counters:
         cells, self._cells = self._cells, {}
         _add(self._totals, cells)
         return tuple(_delta(stream, bucket, cell) for (stream, bucket), cell in cells.items())
+
+    def forget(self, revisions: Container[str]) -> None:
+        """Drop the totals of revisions; what is not reported yet will be."""
+        self._totals = {key: cell for key, cell in self._totals.items() if key[1] not in revisions}
+
+    def revisions(self) -> set[str]:
+        """Name the revisions that have totals."""
+        return {key[1] for key in self._totals}
 
     def totals(self) -> dict[tuple[str, str, str], Cell]:
         """Give all counts since the start by deployment, revision and role."""

@@ -28,6 +28,7 @@ __all__ = ["Gateway", "Snapshot"]
 
 
 KEEP_SECONDS = 1.0  # between two writings of the metrics
+GONE_SECONDS = 180.0  # that the metrics of a revision outlive it: several scrapes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class Gateway:
         self._answerer = Answerer(self._counters, spool, self._shadows, self.now)
         self._flusher: asyncio.Task[None] | None = None
         self._kept_at = 0.0
+        self._gone: dict[str, float] = {}  # revisions that are counted and held no more, since when
         self._encode = msgspec.json.Encoder().encode
         self.fleet = Fleet(loader, changed)
 
@@ -168,7 +170,7 @@ class Gateway:
         self.load.stop()
         if self._flusher:
             self._flusher.cancel()
-        self._keep_metrics()
+        self.metrics.keep(self.metrics.gather(self._samples()))
         self._spool.rotate()
         await self.fleet.close()
 
@@ -177,11 +179,19 @@ class Gateway:
             await asyncio.sleep(FLUSH_SECONDS)
             self._spool.flush()
             if time.monotonic() - self._kept_at > KEEP_SECONDS:
-                self._keep_metrics()
+                self._forget_gone()
+                self._kept_at = time.monotonic()
+                await asyncio.to_thread(self.metrics.keep, self.metrics.gather(self._samples()))
 
-    def _keep_metrics(self) -> None:
-        self._kept_at = time.monotonic()
-        self.metrics.keep(self.metrics.gather(self._samples()))
+    def _forget_gone(self) -> None:
+        """Let the metrics of revisions that left go after a while: there may be hundreds in a day."""
+        now, held = time.monotonic(), self.fleet.held
+        counted = self._counters.revisions() | self.metrics.revisions()
+        self._gone = {revision: self._gone.get(revision, now) for revision in counted if revision not in held}
+        over = {revision for revision, since in self._gone.items() if now - since > GONE_SECONDS}
+        if over:
+            self._counters.forget(over)
+            self.metrics.forget(over)
 
     def _absent(self, deployment: str) -> NotFound | Unavailable:
         table = self.fleet.table

@@ -12,12 +12,12 @@ from tournant.serving.outputs import Score
 from tournant.serving.schema import Values
 from tournant.serving.worker_process import WorkerModel, WorkerProcess, columns_of
 
-__all__ = ["Lane"]
+__all__ = ["Lane", "next_pause"]
 
 LOAD_SECONDS = 120.0
 FIRST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 10.0
-STEADY_SECONDS = 30.0
+LIVED = 10.0  # times the last pause: who lived so long has no reason to wait longer
 
 
 class Lane:
@@ -51,17 +51,15 @@ class Lane:
             await self._worker.end()
 
     async def _run(self) -> None:
-        started, backoff = time.monotonic(), FIRST_BACKOFF_SECONDS
+        ready, pause = time.monotonic(), 0.0
         while True:
             if self._worker and self._worker.ended:  # while it had nothing to do
                 await self._drop()
             if self._worker is None:
-                if time.monotonic() - started > STEADY_SECONDS:
-                    backoff = FIRST_BACKOFF_SECONDS
-                await asyncio.sleep(backoff)
-                backoff = min(2 * backoff, LONGEST_BACKOFF_SECONDS)
-                started = time.monotonic()
+                pause = next_pause(pause, time.monotonic() - ready)
+                await asyncio.sleep(pause)
                 await self._restart()
+                ready = time.monotonic()
                 continue
             batch = await self._queue.take()
             if batch:
@@ -111,3 +109,14 @@ class Lane:
 
     async def _new(self) -> WorkerProcess:
         return await WorkerProcess.start(self._model, LOAD_SECONDS, ended=self._queue.wake)
+
+
+def next_pause(before: float, lived: float) -> float:
+    """Give the pause before a worker is started again: longer each time it lives for little only, so that a model that ends its worker at once does not take a core.
+
+    >>> [next_pause(0.0, 0.0), next_pause(0.1, 0.5), next_pause(0.2, 3.0), next_pause(8.0, 20.0)]
+    [0.1, 0.2, 0.1, 10.0]
+    """
+    if lived > LIVED * before:
+        return FIRST_BACKOFF_SECONDS
+    return min(max(2 * before, FIRST_BACKOFF_SECONDS), LONGEST_BACKOFF_SECONDS)

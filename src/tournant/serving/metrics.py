@@ -6,8 +6,9 @@ asked adds the others' to its own: behind one port any of them may answer.
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import msgspec
@@ -103,6 +104,7 @@ class Metrics:
     def __init__(self, folder: Path | None) -> None:
         """Carry on from what an earlier life wrote in `folder`; None keeps nothing and knows no others."""
         self._folder = folder
+        self._keeping = Lock()
         self._requests: dict[tuple[str, str, int], int] = {}
         self._errors: dict[tuple[str, str, str], int] = {}
         self._seconds: dict[tuple[str, str], Histogram] = {}
@@ -122,6 +124,14 @@ class Metrics:
         key = (deployment, protocol, code)
         self._errors[key] = self._errors.get(key, 0) + 1
 
+    def forget(self, revisions: Container[str]) -> None:
+        """Drop what earlier lives counted of revisions."""
+        self._before = [sample for sample in self._before if dict(sample.labels).get("revision") not in revisions]
+
+    def revisions(self) -> set[str]:
+        """Name the revisions of which earlier lives counted something."""
+        return {value for sample in self._before for name, value in sample.labels if name == "revision"}
+
     def gather(self, more: Iterable[Sample]) -> list[Sample]:
         """Give this process's samples: requests, what its gateway tells (`more`), and its earlier lives'."""
         return _added([*self._before, *self._own(), *more])
@@ -131,8 +141,9 @@ class Metrics:
         if self._folder is None:
             return
         part = self._folder / f".{FILE}"
-        part.write_bytes(msgspec.json.encode(_Kept(time.time(), samples)))
-        part.replace(self._folder / FILE)
+        with self._keeping:
+            part.write_bytes(msgspec.json.encode(_Kept(time.time(), samples)))
+            part.replace(self._folder / FILE)
 
     def everyone(self, own: list[Sample]) -> list[Sample]:
         """Add what the other processes of this home wrote last."""

@@ -8,6 +8,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import tournant.serving.app as app_module
+import tournant.serving.gateway as gateway_module
 import tournant.serving.load as load_module
 from tournant.serving.metrics import Metrics, Sample, render
 from tournant.serving.shedding import glance
@@ -105,6 +106,25 @@ def test_request_ids_come_back_and_the_access_log_has_them(control, run, tmp_pat
     ]
     assert lines[0]["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
     assert lines[0]["milliseconds"] > 0
+
+
+def test_the_metrics_of_a_revision_that_left_go_after_a_while(
+    control, gateway, converted, deployment, monkeypatch, wait
+):
+    """A deployment that renews itself daily would have thousands of series; what its clients asked still counts."""
+    control.route(deployment(converted(1)))
+    control.wait_applied()
+    ask(gateway)
+    control.route(deployment(converted(2)))
+    control.wait_applied()
+    control.barrier(1.0)
+    ask(gateway)
+    assert {label in series for series in exposed(gateway) for label in ['revision="flights/1"']} == {True, False}
+    monkeypatch.setattr(gateway_module, "GONE_SECONDS", 0.0)
+    wait(lambda: not any('revision="flights/1"' in series for series in exposed(gateway)))
+    found = exposed(gateway)
+    assert any('revision="flights/2"' in series for series in found)
+    assert found['tournant_requests_total{deployment="flights",protocol="predict",status="200"}'] == 2
 
 
 def test_who_is_refused_unread_is_told_and_counted_the_same(control, gateway, converted, deployment, monkeypatch):

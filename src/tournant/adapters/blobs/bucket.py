@@ -122,8 +122,14 @@ class Bucket:
         with self._asking(), source.open("rb") as file:
             obstore.put(self._store, name, file, use_multipart=False)
 
-    def list(self, prefix: str) -> Iterator[Listed]:
-        """Give the objects under a folder-like prefix, by their whole names."""
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """Give an object's content block by block; FileNotFoundError if there is none."""
+        with self._asking():
+            for block in obstore.get(self._store, name).stream(min_chunk_size=1024 * 1024):
+                yield bytes(block)
+
+    def list(self, prefix: str, *, hidden: bool = False) -> Iterator[Listed]:
+        """Give the objects under a folder-like prefix, by their whole names; those whose name begins with a dot if `hidden`."""
         if self.url.startswith(("http://", "https://")):
             return  # a web server lists nothing
         with self._asking():
@@ -131,7 +137,7 @@ class Bucket:
         self.requests += max(0, len(pages) - 1)
         for page in pages:
             for meta in page:
-                if not meta["path"].rpartition("/")[2].startswith("."):
+                if hidden or not meta["path"].rpartition("/")[2].startswith("."):
                     yield Listed(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta.get("e_tag") or "")
 
     def delete(self, names: Sequence[str]) -> None:

@@ -37,11 +37,13 @@ class Driver:
         cursor.close()
         return count
 
-    def change_many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
-        """Run one statement for each row of values."""
+    def change_many(self, statement: str, rows: Iterable[Sequence[object]]) -> int:
+        """Run one statement for each row of values; give how many rows of the database it changed."""
         cursor = self._cursor()
         cursor.executemany(self._written(statement), rows)
+        count = int(cursor.rowcount)
         cursor.close()
+        return count
 
     def _cursor(self) -> Any:
         return self._connection.connection.cursor()

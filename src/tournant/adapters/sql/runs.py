@@ -28,7 +28,7 @@ _ADD = (
 )
 _UPDATE = (
     "UPDATE run SET name = ?, status = ?, started_at = ?, ended_at = ?, datasets = ?, code = ?, "
-    '"commit" = ?, environment = ?, error = ?, deleted_at = ? WHERE id = ?'
+    '"commit" = ?, environment = ?, error = ?, artifact_location = ?, deleted_at = ? WHERE id = ?'
 )
 _ADD_PARAM = "INSERT INTO run_param (run, key, value, experiment, start) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _SET_TAG = (
@@ -87,9 +87,8 @@ class SqlRuns:
 
     def update(self, run: Run) -> None:
         """Write a run's own fields, those of `Run` but for the experiment, the params, metrics and tags."""
-        status, started_at, ended_at, _, datasets, code, commit, environment, error, _, deleted_at = _facts(run)
-        values = (status, started_at, ended_at, datasets, code, commit, environment, error, deleted_at)
-        self._driver.change(_UPDATE, (run.name, *values, run.id))
+        status, started_at, ended_at, _, *rest = _facts(run)
+        self._driver.change(_UPDATE, (run.name, status, started_at, ended_at, *rest, run.id))
 
     def log(
         self,
@@ -98,8 +97,8 @@ class SqlRuns:
         metrics: Sequence[Metric] = (),
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str | None] | None = None,
-    ) -> None:
-        """Add to a run; a tag of None is taken away. The same point again changes nothing.
+    ) -> int:
+        """Add to a run; a tag of None is taken away. The same point again changes nothing. Give how many points are new.
 
         NotFound without the run, Invalid when it is deleted, Conflict when a param has another value.
         """
@@ -119,8 +118,7 @@ class SqlRuns:
             if removed:
                 self._driver.change_many("DELETE FROM run_tag WHERE run = ? AND key = ?", removed)
             self._set_tags(number, experiment, {key: value for key, value in tags.items() if value is not None})
-        if metrics:
-            self._add_metrics(number, experiment, metrics)
+        return self._add_metrics(number, experiment, metrics) if metrics else 0
 
     def history(self, query: HistoryQuery) -> list[Metric]:
         """Read points of a metric."""
@@ -179,14 +177,14 @@ class SqlRuns:
                     f"it cannot become {params[key]!r}"
                 )
 
-    def _add_metrics(self, number: int, experiment: int, metrics: Sequence[Metric]) -> None:
+    def _add_metrics(self, number: int, experiment: int, metrics: Sequence[Metric]) -> int:
         points = [
             (number, m.key, m.step, m.time, m.value, 0)
             if m.value == m.value
             else (number, m.key, m.step, m.time, 0.0, 1)
             for m in metrics
         ]
-        self._driver.change_many(_ADD_POINT, points)
+        added = self._driver.change_many(_ADD_POINT, points)
         last: dict[str, tuple[Any, ...]] = {}
         for point in points:
             best = last.get(point[1])
@@ -197,6 +195,7 @@ class SqlRuns:
             for _, key, step, time, value, nan in sorted(last.values())
         ]
         self._driver.change_many(_SET_LAST, rows)
+        return added
 
 
 def _facts(run: Run) -> tuple[Any, ...]:
