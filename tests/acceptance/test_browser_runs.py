@@ -164,6 +164,19 @@ def test_a_run_grows_on_its_page(site: Site, tuned: Context, visitor: Callable[.
     assert page.evaluate("window.same") is True and not watch.wrong
 
 
+def test_a_curve_that_cannot_be_loaded_is_tried_again(
+    site: Site, tuned: Context, visitor: Callable[..., BrowserContext]
+) -> None:
+    """Its frame stays, with what happened and a button."""
+    context = visitor()
+    context.route("**/runs/curves.json*", lambda route: route.fulfill(status=503, body="{}"))
+    page = open_page(context, site.url, f"/runs/{ident(MANY - 2)}")
+    expect(page.locator("#charts")).to_contain_text("could not be loaded: the server answered 503")
+    context.unroute("**/runs/curves.json*")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator("#charts canvas")).to_have_count(1)
+
+
 def test_a_page_for_browsers_is_not_run(site: Site, tuned: Context, visitor: Callable[..., BrowserContext]) -> None:
     """A picture with a program in it is shown and does nothing, opened by itself too; a page is text, and a download."""
     program = b"<script>document.title = 'owned'; parent.document.title = 'owned'</script>"

@@ -76,8 +76,16 @@
       for (let i = 0; i < group.length; i += size) load(runs, group.slice(i, i + size));
     }
   }
+  // A chart that changes is asked for again, but waiting for it takes at most a tenth of the time.
+  function renew(element) {
+    const chart = state(element);
+    if (!chart.near || chart.busy || chart.mark === element.dataset.mark) return;
+    clearTimeout(chart.timer);
+    chart.timer = setTimeout(() => want(element), Math.max(0, (chart.next || 0) - performance.now()));
+  }
   async function load(runs, group) {
-    const marks = group.map((e) => e.dataset.mark);
+    const marks = group.map((e) => e.dataset.mark), began = performance.now();
+    group.forEach((element) => (state(element).busy = true));
     try {
       const query = new URLSearchParams([["ids", runs], ...group.map((e) => ["key", e.dataset.key])]);
       const answer = await fetch(`/runs/curves.json?${query}`);
@@ -90,10 +98,15 @@
     } catch (error) {
       group.forEach((element) => fail(element, error));
     }
+    const now = performance.now(), next = now + 9 * (now - began);
+    for (const element of group) {
+      Object.assign(state(element), { busy: false, next });
+      if (!state(element).failed) renew(element);
+    }
   }
   function fail(element, error) {
     const chart = state(element);
-    if (chart.plot) return; // what is shown stays; the next change asks again
+    if (chart.plot) return (chart.mark = element.dataset.mark); // what is shown stays; the next change asks again
     chart.failed = true;
     const note = document.createElement("p"), again = document.createElement("button");
     note.className = "none";
@@ -227,11 +240,11 @@
   const seen = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       state(target).near = isIntersecting;
-      if (isIntersecting && charts.get(target).mark !== target.dataset.mark) want(target);
+      renew(target);
     }
   }, { rootMargin: "200px" });
   const changed = new MutationObserver((records) => {
-    for (const element of new Set(records.map((r) => r.target))) if (charts.get(element)?.near && charts.get(element).mark !== element.dataset.mark) want(element);
+    for (const element of new Set(records.map((r) => r.target))) if (charts.has(element)) renew(element);
   });
   function find() {
     for (const [element, chart] of charts) {
