@@ -4,6 +4,7 @@ python fluent_client.py COUNT
 """
 
 import json
+import os
 import sys
 import time
 
@@ -27,8 +28,9 @@ def main(count: int) -> None:
             1 / (step + 1)
         spent -= time.thread_time() - empty
         kept = tournant.flush(120)
-    found = len(tournant.Client().runs.metric(id=run.id, key="loss"))
-    print(json.dumps({"import_ms": 1e3 * imported, "call_us": 1e6 * spent / count, "lost": count + (not kept) - found}))
+    found = len(tournant.Client(os.environ["TOURNANT_URL"]).runs.metric(id=run.id, key="loss"))
+    lost = count + 1 - found + (not kept)
+    print(json.dumps({"import_ms": 1e3 * imported, "call_us": 1e6 * spent / count, "lost": lost}))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,14 @@ class _Pipe:
         self._ended = False
         self.abandoned = False
 
+    def offer(self, block: bytes) -> bool:
+        """Hand over a block if there is room now."""
+        try:
+            self._blocks.put_nowait(block)
+        except queue.Full:
+            return False
+        return True
+
     def feed(self, block: bytes | None) -> None:
         """Hand over a block (None: it broke off; empty: it is complete), waiting while the store is behind."""
         while not self.abandoned:
@@ -62,7 +70,8 @@ async def receive(chunks: AsyncIterable[bytes], store: Callable[[BinaryIO], T]) 
     stored.add_done_callback(lambda _: setattr(pipe, "abandoned", True))
     try:
         async for block in _in_blocks(chunks):
-            await run_in_threadpool(pipe.feed, block)
+            if not pipe.offer(block):
+                await run_in_threadpool(pipe.feed, block)
         await run_in_threadpool(pipe.feed, b"")
     except BaseException:
         await run_in_threadpool(pipe.feed, None)
@@ -72,15 +81,18 @@ async def receive(chunks: AsyncIterable[bytes], store: Callable[[BinaryIO], T]) 
 
 
 async def _in_blocks(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    held: list[bytes] = []
-    size = 0
+    """Join and cut, so that what is read in blocks is copied once."""
+    held: list[bytes | memoryview] = []
+    missing = BLOCK_BYTES
     async for chunk in chunks:
-        held.append(chunk)
-        size += len(chunk)
-        if size >= BLOCK_BYTES:
-            yield b"".join(held)
-            held, size = [], 0
-    if size:
+        rest = memoryview(chunk)
+        while len(rest) >= missing:
+            yield b"".join([*held, rest[:missing]])
+            rest, held, missing = rest[missing:], [], BLOCK_BYTES
+        if rest:
+            held.append(rest)
+            missing -= len(rest)
+    if held:
         yield b"".join(held)
 
 

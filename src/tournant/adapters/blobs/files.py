@@ -6,7 +6,6 @@ import fcntl
 import mmap
 import os
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,6 @@ __all__ = [
     "READ_ONLY",
     "DirectFile",
     "DirectReader",
-    "FlushBehind",
     "copy_durably",
     "explained",
     "sync_folder",
@@ -27,44 +25,7 @@ __all__ = [
 
 BLOCK_BYTES = 8 * 1024**2
 PAGE_BYTES = 4096
-FLUSH_BYTES = 32 * 1024**2
 READ_ONLY = 0o444
-
-
-class FlushBehind:
-    """Flushes a file to the disk while more of it is written, so that little is left to wait for at its end."""
-
-    def __init__(self, descriptor: int) -> None:
-        """Begin when there is enough."""
-        self._descriptor = descriptor
-        self._written = 0
-        self._thread: threading.Thread | None = None
-        self._failed: OSError | None = None
-
-    def wrote(self, size: int) -> None:
-        """Note that so many bytes more are written."""
-        self._written += size
-        if self._written >= FLUSH_BYTES and not (self._thread and self._thread.is_alive()):
-            self._written = 0
-            self._thread = threading.Thread(target=self._flush, daemon=True)
-            self._thread.start()
-
-    def _flush(self) -> None:
-        try:
-            os.fdatasync(self._descriptor)
-        except OSError as exc:  # it is told once, and the flush at the end would know nothing of it
-            self._failed = exc
-
-    def __enter__(self) -> "FlushBehind":
-        """Use while the file is open."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Wait for what is being flushed; OSError if something could not be."""
-        if self._thread:
-            self._thread.join()
-        if self._failed:
-            raise self._failed
 
 
 class DirectFile:

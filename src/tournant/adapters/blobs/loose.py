@@ -1,12 +1,11 @@
 """Whole contents as files of their own, named by their digests: what was stored singly, or asked for by path."""
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from blake3 import blake3
 
-from tournant.adapters.blobs.files import BLOCK_BYTES, READ_ONLY, FlushBehind, sync_folder, temporary
+from tournant.adapters.blobs.files import BLOCK_BYTES, READ_ONLY, DirectFile, sync_folder, temporary
 from tournant.errors import Damaged
 
 __all__ = ["Loose"]
@@ -36,19 +35,17 @@ class Loose:
         """Store content and give its digest; Damaged if that is not the one expected."""
         hasher = blake3()
         with temporary(self._root / "incoming") as part:
-            with part.open("xb", buffering=0) as file:
-                with FlushBehind(file.fileno()) as flush:
-                    for block in blocks:
-                        hasher.update(block)
-                        flush.wrote(file.write(block))
-                os.fsync(file.fileno())
+            with DirectFile(part, mode=READ_ONLY) as file:
+                for block in blocks:
+                    hasher.update(block)
+                    file.write(block)
+                file.close(durably=True)
             key = hasher.digest()
             if expected and key != expected:
                 raise Damaged(f"the content {expected.hex()} is damaged in the store: tournant data fsck --repair")
             target = self.place(key)
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                part.chmod(READ_ONLY)
                 part.replace(target)
                 sync_folder(target.parent)
         return key
