@@ -188,6 +188,7 @@ def get_history(ctx: Context, request: GetModel) -> ModelHistory:
 
 def list_standings(ctx: Context, request: GetModel) -> list[VersionStanding]:
     """List a model's versions, newest first, with their deployments and the verdicts of their verifications."""
+    get_record(ctx, RegisteredModel, request.name, noun="model", hint="tournant models list")
     found = registry.list_versions(ctx, request.name)
     ids = [version.id for version in found]
     with ctx.transactions.begin(write=False) as uow:
