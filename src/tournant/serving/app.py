@@ -142,8 +142,7 @@ class App:
 
     def shed(self, data: bytes) -> Reply | None:
         """Refuse a request by its bytes, unread, where it would be refused anyhow; None where it is to be read."""
-        load = self._gateway.load
-        if not load.refusing or self._tracing:
+        if not self._gateway.load.refusing or self._tracing:
             return None
         started = time.perf_counter()
         call = glance(data)
@@ -155,7 +154,7 @@ class App:
             return None
         try:
             self.check(call)
-            load.admit(endpoint.slo_ms)
+            self._gateway.admit(endpoint)
         except Overloaded as exc:
             known = (face.protocol, exc.message)
             reply = self._overloaded.get(known)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from tournant.domain.clusters import CLUSTERS
 from tournant.domain.deployment import WEIGHT_TOTAL
-from tournant.errors import Overloaded
 from tournant.messages.routing import DeploymentRoute
 from tournant.serving.counters import Stream
 from tournant.serving.headers import Headers, header
@@ -21,7 +20,6 @@ __all__ = ["Arm", "Endpoint", "Part", "Recent"]
 Recent = deque[tuple[RowSchema, Row]]  # real requests, for probing candidates
 HEADER = "header:"
 SMALLEST_DEADLINE_SHARE = 0.25  # of the SLO: a canary always gets at least that long
-WAIT_SHARE = 0.5  # of the SLO
 MARGIN_SHARE = 0.1  # of the SLO: what a client's request takes beside the models
 
 
@@ -113,14 +111,10 @@ class Endpoint:
             if rows
         ]
 
-    def admit(self) -> None:
-        """Overloaded if stable's queue alone would spend half of the SLO."""
-        wait_ms = self.stable.held.predictor.wait_seconds() * 1e3
-        if wait_ms > WAIT_SHARE * self.slo_ms:
-            raise Overloaded(
-                f"overloaded: {self.stable.held.id} would begin in {wait_ms:.0f} ms, and half of its SLO"
-                f" of {self.slo_ms:.0f} ms may be spent waiting; try again later"
-            )
+    def wait_ms(self, each_seconds: float) -> float:
+        """Estimate how long a request waits for stable: for its model, and `each_seconds` of the event loop for each that is under way."""
+        held = self.stable.held
+        return (held.predictor.wait_seconds() + held.in_flight * each_seconds) * 1e3
 
     def canary_deadline_seconds(self, rows: int) -> float:
         """Give how long the canary may take: the SLO less stable's recent p99.9 and a margin, so that stable still keeps it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tournant.domain.control import RevisionStatus
-from tournant.errors import NotFound, Unavailable
+from tournant.errors import NotFound, Overloaded, Unavailable
 from tournant.messages.gateway import Delta
 from tournant.messages.routing import RoutingTable
 from tournant.serving.answering import Answered, Answerer
@@ -73,7 +73,7 @@ class Gateway:
     async def predict(self, deployment: str, body: bytes, headers: Headers = ()) -> bytes:
         """Give the encoded answer to a request's body (and headers, which may name its entity); raises a TournantError that says what is wrong."""
         endpoint = self.fleet.endpoints.get(deployment) or self.endpoint(deployment)
-        self._admit(endpoint)
+        self.admit(endpoint)
         answered = await self._answerer.answer(endpoint, endpoint.schema.read(body), headers)
         return self._encode(answered.named())
 
@@ -81,13 +81,16 @@ class Gateway:
         self, endpoint: Endpoint, request: Request, headers: Headers = (), only: Arm | None = None
     ) -> Answered:
         """Answer a request that a protocol has read already; see `Answerer.answer`."""
-        self._admit(endpoint)
+        self.admit(endpoint)
         return await self._answerer.answer(endpoint, request, headers, only)
 
-    def _admit(self, endpoint: Endpoint) -> None:
+    def admit(self, endpoint: Endpoint) -> None:
         """Overloaded, at once, for a request whose waiting alone would spend half of its SLO."""
-        self.load.admit(endpoint.slo_ms)
-        endpoint.admit()
+        try:
+            self.load.admit(endpoint.slo_ms, endpoint.wait_ms(self.load.each_seconds))
+        except Overloaded:
+            self.load.refused()
+            raise
 
     def samples(self) -> list[Sample]:
         """Give the metrics of all gateway processes of this home."""

@@ -24,8 +24,8 @@ class LoopLoad:
 
     What the loop finds to be read at once, it reads in one turn, and answers most of it on the way. So a request has waited
     for those before it in its turn, and it may have come when the turn before had just begun: as many requests, times what
-    one usually costs, those that were refused for less. Counted are requests and not time, so that a pause which is the
-    machine's doing refuses nobody.
+    one usually costs of this thread's CPU, whenever it does, those that were refused for less. Counted are requests and not
+    time, so that a pause which is the machine's doing refuses nobody.
 
     What else makes the loop late shows in how late it comes to what is due.
     """
@@ -37,7 +37,8 @@ class LoopLoad:
         self._due = 0.0
         self._late: deque[float] = deque([0.0] * TICKS, maxlen=TICKS)
         self._turning = False
-        self._began_at = self._ended_at = 0.0
+        self._ended_at = 0.0
+        self._spent_seconds = 0.0
         self._asked = self._asked_before = self._asked_earlier = 0.0  # in answers' worth
         self._cost_ms = 0.1
         self._refused = False
@@ -60,30 +61,40 @@ class LoopLoad:
         if self._turning:
             return
         self._turning = True
-        self._began_at = time.perf_counter()
-        if (self._began_at - self._ended_at) * 1e3 > self._asked_before * self._cost_ms:
+        if (time.perf_counter() - self._ended_at) * 1e3 > self._asked_before * self._cost_ms:
             self._asked_before = self._asked_earlier = 0.0  # nobody can have waited since then
 
-    def admit(self, slo_ms: float) -> None:
-        """Overloaded if waiting alone takes more than half of a deployment's SLO now."""
-        waits, share = self._lag_seconds * 1e3, SHARE * slo_ms
+    def admit(self, slo_ms: float, model_ms: float = 0.0) -> None:
+        """Overloaded if waiting, here and then for the model, takes more than half of a deployment's SLO now."""
+        waits, share = self._lag_seconds * 1e3 + model_ms, SHARE * slo_ms
         if self._turning and waits <= share:
-            waits = (self._asked_before + self._asked) * self._cost_ms
+            waits = (self._asked_before + self._asked) * self._cost_ms + model_ms
             if self._asked_earlier * self._cost_ms <= CALM * slo_ms:
                 share = BURST_SHARE * slo_ms
         if waits > share:
-            self._refused = self.refusing = True
-            self._asked -= 1 - REFUSAL
             raise Overloaded(f"overloaded: requests would wait for more than {share:.0f} ms; try again later")
+
+    @property
+    def each_seconds(self) -> float:
+        """What this thread usually spends until one more request is answered: where others are refused, about as much again on them."""
+        return self._cost_ms * (2 if self.refusing else 1) / 1e3
+
+    def refused(self) -> None:
+        """Note that a request is refused: it costs little, and others may be, too."""
+        self._refused = self.refusing = True
+        if self._turning:
+            self._asked -= 1 - REFUSAL
 
     def turned(self) -> None:
         """Note that all that was to be read is read, and answered as far as it need not wait."""
         self._turning = False
         self.refusing, self._refused = self._refused, False
         self._ended_at = time.perf_counter()
+        spent_seconds = time.thread_time()  # with what came of earlier requests since the last turn
         if self._asked >= TELLING:
-            cost_ms = min((self._ended_at - self._began_at) * 1e3 / self._asked, SURPRISE * self._cost_ms)
+            cost_ms = min((spent_seconds - self._spent_seconds) * 1e3 / self._asked, SURPRISE * self._cost_ms)
             self._cost_ms += LEARNED * (cost_ms - self._cost_ms)
+        self._spent_seconds = spent_seconds
         self._asked_earlier, self._asked_before, self._asked = self._asked_before, self._asked, 0.0
 
     def _tick(self) -> None:

@@ -21,6 +21,7 @@ async def turns(*counts):
             try:
                 load.admit(SLO_MS)
             except Overloaded as exc:
+                load.refused()
                 assert "try again later" in exc.message
             else:
                 let_in[-1] += 1
