@@ -7,14 +7,8 @@ A call takes about a microsecond: it is sent in the background. Nothing is lost 
 (SIGTERM); while the server is down, all waits on disk (TOURNANT_JOURNAL) and is sent later, by whatever logs next.
 """
 
-import atexit
-import getpass
 import json
-import os
-import signal
-import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -25,9 +19,9 @@ from typing import Any, SupportsFloat
 
 from tournant.config import Settings
 from tournant.errors import Conflict, Invalid, NotFound
-from tournant.sdk.recording.destination import find_destination
 from tournant.sdk.recording.journal import Call
-from tournant.sdk.recording.recorder import LOST_SECONDS, Point, Recorder
+from tournant.sdk.recording.process import LoggingProcess
+from tournant.sdk.recording.recorder import Point
 
 __all__ = [
     "ActiveRun",
@@ -50,9 +44,6 @@ __all__ = [
 ]
 
 FLUSH_SECONDS = 60.0
-EXIT_SECONDS = 10.0  # that the end of a script waits for a server
-SIGTERM_SECONDS = 3.0
-_STATUS = {"FINISHED": "successful", "FAILED": "failed", "KILLED": "cancelled"}
 
 
 @dataclass(eq=False, slots=True)
@@ -78,7 +69,7 @@ class ActiveRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End it."""
-        _end(self, "FAILED" if kind else "FINISHED", error)
+        _process.end(self, "FAILED" if kind else "FINISHED", error)
         if not kind:
             _raise_refused()
 
@@ -91,20 +82,8 @@ class RunInfo:
     run_name: str
 
 
-class _State:
-    """What is going on in this process."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.recorder: Recorder | None = None
-        self.runs: list[ActiveRun] = []  # of the whole process, the newest last
-        self.own = threading.local()  # ... and of each thread
-        self.experiment = ""
-        self.hooked = False
-        self.forked = False
-
-
-_state = _State()
+_process: LoggingProcess[ActiveRun] = LoggingProcess()
+_experiment = ""  # of runs that are started from now on
 
 
 def start_run(
@@ -127,7 +106,7 @@ def start_run(
         raise Conflict(
             f"run {active.name or active.id} is active already: end it (tournant.end_run()), or start this one with nested=True"
         )
-    recorder = _recorder()
+    recorder = _process.recorder()
     environ = Settings.load().environ
     existing = run_id or (environ.get("TOURNANT_RUN_ID") if not active else None)
     if existing:
@@ -148,12 +127,11 @@ def start_run(
             values["name"] = run_name
         if experiment_id is not None:
             values["experiment_number"] = int(experiment_id)
-        elif experiment or _state.experiment:
-            values["experiment"] = experiment or _state.experiment
+        elif experiment or _experiment:
+            values["experiment"] = experiment or _experiment
         made = recorder.call("runs.create", values) or {}
         run = ActiveRun(str(values["id"]), made.get("name", run_name or ""), made.get("experiment", experiment))
-    _stack().append(run)
-    _state.runs.append(run)
+    _process.begin(run)
     return run
 
 
@@ -161,21 +139,22 @@ def end_run(status: str = "FINISHED") -> None:
     """End the active run, as FINISHED, FAILED or KILLED; nothing happens when none is. What was refused of it is raised here."""
     run = active_run()
     if run:
-        _end(run, status, None)
+        _process.end(run, status, None)
         _raise_refused()
 
 
 def active_run() -> ActiveRun | None:
     """Give the run that this thread logs to: its own newest one, else the process's."""
-    own = _stack()
+    own = _process.own()
     if own:
         return own[-1]
-    return _state.runs[-1] if _state.runs else None
+    return _process.runs[-1] if _process.runs else None
 
 
 def set_experiment(name: str) -> None:
     """Let runs that are started from now on be of this experiment."""
-    _state.experiment = name
+    global _experiment
+    _experiment = name
 
 
 def log_metric(
@@ -193,7 +172,9 @@ def log_metric(
     if key.__class__ is not str:
         raise Invalid(f"a metric's key is text, not {key!r}", place="key")
     run = run_id or _active_id()
-    _recorder().put(Point(run, key, float(value), step or 0, time.time() if timestamp is None else timestamp / 1e3))
+    _process.recorder().put(
+        Point(run, key, float(value), step or 0, time.time() if timestamp is None else timestamp / 1e3)
+    )
     if synchronous:
         flush()
 
@@ -228,7 +209,7 @@ def log_params(params: Mapping[str, object]) -> None:
                 f"param {key!r} of run {run.name or run.id} is {run.params[key]!r} already, and what a run was given does not change",
                 place=key,
             )
-    _recorder().put(Call("runs.log", {"id": run.id, "params": texts}))
+    _process.recorder().put(Call("runs.log", {"id": run.id, "params": texts}))
 
 
 def set_tag(key: str, value: object) -> None:
@@ -239,7 +220,7 @@ def set_tag(key: str, value: object) -> None:
 def set_tags(tags: Mapping[str, object]) -> None:
     """Set several tags."""
     texts = {str(key): str(value) for key, value in tags.items()}
-    _recorder().put(Call("runs.log", {"id": _required().id, "tags": texts}))
+    _process.recorder().put(Call("runs.log", {"id": _required().id, "tags": texts}))
 
 
 def log_artifact(local_path: str | Path, artifact_path: str | None = None, run_id: str | None = None) -> None:
@@ -251,7 +232,7 @@ def log_artifact(local_path: str | Path, artifact_path: str | None = None, run_i
     if not path.is_file():
         raise NotFound(f"there is no file {path}", place="local_path")
     target = f"{artifact_path.strip('/')}/{path.name}" if artifact_path else path.name
-    _recorder().put_file(run_id or _active_id(), target, path)
+    _process.recorder().put_file(run_id or _active_id(), target, path)
 
 
 def log_artifacts(local_dir: str | Path, artifact_path: str | None = None, run_id: str | None = None) -> None:
@@ -301,51 +282,13 @@ def log_model(
         log_artifacts(folder, name, run)
     address = f"runs:/{run}/{name}"
     if registered_model_name:
-        _recorder().call("models.register", {"name": registered_model_name, "source": address})
+        _process.recorder().call("models.register", {"name": registered_model_name, "source": address})
     return address
 
 
 def flush(timeout_seconds: float = FLUSH_SECONDS) -> bool:
     """Wait until all that was logged is kept; False if the server does not answer in time (then it waits on disk)."""
-    return _state.recorder is None or _state.recorder.flush(timeout_seconds)
-
-
-def _recorder() -> Recorder:
-    found = _state.recorder
-    if found is None:
-        with _state.lock:
-            if _state.recorder is None:
-                settings = Settings.load()
-                actor = _actor()
-                _state.recorder = Recorder(
-                    find_destination(settings, actor=actor), journal_folder(settings), actor=actor
-                )
-                _hook()
-            found = _state.recorder
-    return found
-
-
-def journal_folder(settings: Settings) -> Path:
-    """Give where calls wait: TOURNANT_JOURNAL, or among this user's own state."""
-    given = settings.environ.get("TOURNANT_JOURNAL")
-    if given:
-        return Path(given).expanduser()
-    state = settings.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "tournant" / "journal"
-
-
-def _actor() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "someone"
-
-
-def _stack() -> list[ActiveRun]:
-    own: list[ActiveRun] | None = getattr(_state.own, "runs", None)
-    if own is None:
-        own = _state.own.runs = []
-    return own
+    return _process.opened is None or _process.opened.flush(timeout_seconds)
 
 
 def _active_id() -> str:
@@ -357,29 +300,8 @@ def _required() -> ActiveRun:
     return active_run() or start_run()
 
 
-def _end(run: ActiveRun, status: str, error: BaseException | None) -> None:
-    if status not in _STATUS:
-        raise Invalid(f"a run ends as {', '.join(_STATUS)}, not as {status!r}", place="status")
-    for runs in (_stack(), _state.runs):
-        if run in runs:
-            runs.remove(run)
-    recorder = _recorder()
-    _finish(recorder, run, status, error)
-    recorder.flush(EXIT_SECONDS, lost_seconds=LOST_SECONDS)
-
-
-def _finish(recorder: Recorder, run: ActiveRun, status: str, error: BaseException | None) -> None:
-    """Say how a run ended, if it is ours to end."""
-    if run.kept:
-        return
-    values: dict[str, object] = {"id": run.id, "status": _STATUS[status], "ended_at": time.time()}
-    if error:
-        values["error"] = f"{type(error).__name__}: {error}"
-    recorder.put(Call("runs.finish", values))
-
-
 def _raise_refused() -> None:
-    recorder = _state.recorder
+    recorder = _process.opened
     if recorder and recorder.refused:
         refused, recorder.refused = recorder.refused, []
         raise refused[0]
@@ -387,48 +309,3 @@ def _raise_refused() -> None:
 
 def _new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{uuid.uuid4().hex[12:]}"
-
-
-def _hook() -> None:
-    """See that nothing is lost when this process ends."""
-    if _state.forked:
-        from multiprocessing import util
-
-        util.Finalize(None, _close, exitpriority=10)  # a child of multiprocessing's ends without atexit
-    if _state.hooked:
-        return
-    _state.hooked = True
-    atexit.register(_close)
-    os.register_at_fork(after_in_child=_forked)
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _terminated)
-
-
-def _close(status: str = "", timeout_seconds: float = EXIT_SECONDS) -> None:
-    """End what is active and send what waits."""
-    recorder, error = _state.recorder, None
-    if recorder is None:
-        return
-    if not status:
-        error = None if hasattr(sys, "ps1") else getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-        status = "FAILED" if error else "FINISHED"
-    for run in reversed(_state.runs):
-        _finish(recorder, run, status, error)
-    _state.runs.clear()
-    _state.recorder = None
-    recorder.close(timeout_seconds)
-
-
-def _terminated(number: int, _frame: object) -> None:
-    _close("KILLED", SIGTERM_SECONDS)
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-
-
-def _forked() -> None:
-    """Let a child, which has no threads of its parent's, log by a recorder of its own; the runs are its parent's to end."""
-    _state.lock = threading.RLock()
-    _state.recorder = None
-    _state.forked = True
-    for run in _state.runs:
-        run.kept = True

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from tournant.config import Settings
 from tournant.errors import TournantError
-from tournant.sdk.fluent import journal_folder
 from tournant.sdk.recording.destination import find_destination
 from tournant.sdk.recording.journal import Call, Header, Journal
+from tournant.sdk.recording.process import journal_folder
 from tournant.sdk.recording.recorder import deliver, keep_refused
 
 __all__ = ["Sending", "send_waiting"]
