@@ -29,9 +29,12 @@ def _open(home: str | None, database: str | None) -> Context:
 @click.argument("version")
 @click.option("--key", type=_FILE, help="A private key in PEM (P-256, P-384, P-521).  [default: the home's]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the signature to this file, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @home_option
 @database_option
-def sign_model(version: str, key: Path | None, out: Path | None, home: str | None, database: str | None) -> None:
+def sign_model(
+    version: str, key: Path | None, out: Path | None, as_json: bool, home: str | None, database: str | None
+) -> None:
     """Sign VERSION's files in the OpenSSF model-signing format, and keep the signature with it.
 
     The home's own key is keys/models.pem, its public half keys/models.pub: give that to whoever shall check.
@@ -42,7 +45,9 @@ def sign_model(version: str, key: Path | None, out: Path | None, home: str | Non
     signature = sign_version(ctx, version, key=key)
     if out:
         out.write_bytes(ctx.blobs.path(signature.bundle).read_bytes())
-    click.echo(f"{signature.model_version} is signed with the key {signature.key[:12]}")
+    if as_json:
+        return print_json(signature)
+    return click.echo(f"{signature.model_version} is signed with the key {signature.key[:12]}")
 
 
 @models.command("verify-signature")
@@ -89,9 +94,10 @@ def verify_signature(
 @models.command("statement")
 @click.argument("version")
 @click.option("--envelope", is_flag=True, help="Print the signed DSSE envelope instead of the statement in it.")
+@click.option("--json", "_as_json", is_flag=True, help="As in any case: a statement is JSON.")
 @home_option
 @database_option
-def show_statement(version: str, envelope: bool, home: str | None, database: str | None) -> None:
+def show_statement(version: str, envelope: bool, _as_json: bool, home: str | None, database: str | None) -> None:
     """Print the signed in-toto statement of VERSION's newest verification; exit code 1 if its signature does not hold."""
     from tournant.services.registry import get_version
     from tournant.services.signing import check_statement
