@@ -5,8 +5,13 @@ Everything is computed from the indices, so that two runs give the same pages.
 """
 
 import math
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from tournant.adapters.sql.transactions import SqlTransactions, create_engine
 from tournant.domain.alerts import Alert, AlertKind, AlertState, Monitor, Severity
 from tournant.domain.control import Event, GatewayState
 from tournant.domain.data import Dataset, DatasetVersion
@@ -31,6 +36,7 @@ from tournant.domain.retraining import GateResult, Retraining, RetrainingPolicy,
 from tournant.domain.rollout import Gate, Observation, Phase, Rollout, RolloutDecision, RolloutStrategy, Verdict
 from tournant.domain.tracking import Metric, Run, RunStatus, StepRun
 from tournant.ports import Transactions
+from tournant.services.context import Context
 
 DAY = 86_400.0
 NOW = 1_384_329_600.0 + 0.61 * DAY  # 13 November 2013, 22:38 UTC
@@ -66,6 +72,25 @@ def ident(kind: str, number: int) -> str:
 def wave(i: int, k: int = 1) -> float:
     """A deterministic wobble in [-1, 1]."""
     return math.sin(i * 2.399 * k + k)
+
+
+def furnished_copy(template: Path, target: Path) -> Path:
+    """Copy an empty database and furnish the copy; give its path."""
+    shutil.copyfile(template, target)
+    engine = create_engine(f"sqlite:///{target}")
+    furnish(SqlTransactions(engine))
+    engine.dispose()
+    return target
+
+
+@contextmanager
+def opened(context: Context, clock: object, furnished: Path, target: Path) -> Iterator[Context]:
+    """Give a context on a copy of a furnished database, at the time of its last day."""
+    clock.time = NOW  # type: ignore[attr-defined]
+    shutil.copyfile(furnished, target)
+    engine = create_engine(f"sqlite:///{target}")
+    yield replace(context, transactions=SqlTransactions(engine))
+    engine.dispose()
 
 
 def furnish(transactions: Transactions) -> None:

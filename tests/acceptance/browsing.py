@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 from starlette.applications import Starlette
 
 import webhouse
-from tournant.adapters.sql.transactions import SqlTransactions, create_engine
 from tournant.errors import Unavailable
 from tournant.services.context import Context
 from tournant.web.assets import build_assets
@@ -92,22 +91,14 @@ class Server:
 @pytest.fixture(scope="module")
 def furnished(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Furnish one database, to be copied."""
-    path = tmp_path_factory.mktemp("house") / "metadata.db"
-    shutil.copyfile(sqlite_template, path)
-    engine = create_engine(f"sqlite:///{path}")
-    webhouse.furnish(SqlTransactions(engine))
-    engine.dispose()
-    return path
+    return webhouse.furnished_copy(sqlite_template, tmp_path_factory.mktemp("house") / "metadata.db")
 
 
 @pytest.fixture
 def house(context: Context, clock: object, furnished: Path, tmp_path: Path) -> Iterator[Context]:
     """Give a context with thirty days of four deployments behind it."""
-    clock.time = webhouse.NOW  # type: ignore[attr-defined]
-    shutil.copyfile(furnished, tmp_path / "house.db")
-    engine = create_engine(f"sqlite:///{tmp_path / 'house.db'}")
-    yield replace(context, transactions=SqlTransactions(engine))
-    engine.dispose()
+    with webhouse.opened(context, clock, furnished, tmp_path / "house.db") as house:
+        yield house
 
 
 @pytest.fixture

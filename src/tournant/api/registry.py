@@ -15,6 +15,7 @@ from tournant.services.lookup import get_record
 from tournant.services.mlflow_models import register_logged
 from tournant.services.signing import find_signature
 from tournant.services.verification import list_verifications
+from tournant.services.vouching import newest_verifications
 
 __all__ = ["OPERATIONS"]
 
@@ -193,8 +194,7 @@ def list_standings(ctx: Context, request: GetModel) -> list[VersionStanding]:
     ids = [version.id for version in found]
     with ctx.transactions.begin(write=False) as uow:
         revisions = uow.find(Revision, model_version__in=ids, order="created_at") if ids else []
-        verified = uow.find(Verification, model_version__in=ids, from_record=True, order="started_at,id") if ids else []
-    newest = {verification.model_version: verification for verification in verified}
+        newest = newest_verifications(uow, ids)
     return [
         VersionStanding(
             version=version,

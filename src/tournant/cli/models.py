@@ -4,10 +4,23 @@ from collections.abc import Iterator
 
 import click
 
-from tournant.cli.options import as_json, client_options, number, print_json, print_table, say, when
+from tournant.cli.options import Command, as_json, client_options, number, print_json, print_table, say, when
 from tournant.domain.registry import AliasMove, AliasMoveState
 from tournant.sdk.client import Client
 from tournant.services.production import Tenure
+
+
+def _about_alias(command: Command) -> Command:
+    """Give a command the model and the alias that it is about, and a reason."""
+    for option in (
+        client_options,
+        as_json,
+        click.option("--reason", default="", help="Kept with the move."),
+        click.argument("alias"),
+        click.argument("name"),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -144,11 +157,7 @@ def alias_model(client: Client, name: str, alias: str, version: int, reason: str
 
 
 @models.command("unalias")
-@click.argument("name")
-@click.argument("alias")
-@click.option("--reason", default="", help="Kept with the move.")
-@as_json
-@client_options
+@_about_alias
 def unalias_model(client: Client, name: str, alias: str, reason: str, as_json: bool) -> None:
     """Take ALIAS away from the model NAME."""
     move = client.models.unalias(name=name, alias=alias, reason=reason)
@@ -158,22 +167,14 @@ def unalias_model(client: Client, name: str, alias: str, reason: str, as_json: b
 
 
 @models.command("approve")
-@click.argument("name")
-@click.argument("alias")
-@click.option("--reason", default="", help="Kept with the move.")
-@as_json
-@client_options
+@_about_alias
 def approve_alias(client: Client, name: str, alias: str, reason: str, as_json: bool) -> None:
     """Make the move of ALIAS that waits for an approval; whoever asked for it cannot."""
     _tell(client.models.approve(name=name, alias=alias, reason=reason), as_json)
 
 
 @models.command("decline")
-@click.argument("name")
-@click.argument("alias")
-@click.option("--reason", default="", help="Kept with the move.")
-@as_json
-@client_options
+@_about_alias
 def decline_alias(client: Client, name: str, alias: str, reason: str, as_json: bool) -> None:
     """Refuse the move of ALIAS that waits for an approval."""
     _tell(client.models.decline(name=name, alias=alias, reason=reason), as_json)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 __all__ = [
+    "Command",
     "as_json",
     "bytes_text",
     "client_options",

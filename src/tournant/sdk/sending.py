@@ -7,7 +7,7 @@ from tournant.errors import TournantError
 from tournant.sdk.recording.destination import find_destination
 from tournant.sdk.recording.journal import Call, Header, Journal
 from tournant.sdk.recording.process import journal_folder
-from tournant.sdk.recording.recorder import deliver, keep_refused
+from tournant.sdk.recording.recorder import keep_refused, send_next
 
 __all__ = ["Sending", "send_waiting"]
 
@@ -33,14 +33,13 @@ def send_waiting() -> Sending:
         try:
             destination = find_destination(settings, actor=journal.header.actor, address=journal.header.address)
             while journal.waiting_bytes:
-                calls, size = journal.take()
-                deliver(destination, calls, refuse)
-                journal.answered(size)
-                count += len(calls)
+                count += send_next(journal, destination, refuse)
         except TournantError as exc:
             told.waiting[path] = exc.message
         else:
             told.sent[path] = count
         finally:
             journal.close()
+    for path in map(str, sorted(folder.glob("*.journal"))):
+        told.waiting.setdefault(path, "a script that runs holds it, or its first line cannot be read")
     return told

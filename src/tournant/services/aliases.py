@@ -7,6 +7,7 @@ from tournant.domain.registry import AliasMove, AliasMoveState, ModelAlias, Mode
 from tournant.errors import Conflict, Invalid, NotFound
 from tournant.ports import UnitOfWork
 from tournant.services.context import Context, new_id
+from tournant.services.registered_models import require_model
 
 __all__ = [
     "approve_alias",
@@ -38,7 +39,7 @@ def set_alias(ctx: Context, model: str, alias: str, version: int, *, reason: str
 def remove_alias(ctx: Context, model: str, alias: str, *, reason: str = "") -> AliasMove | None:
     """Take an alias away, or ask for it where that takes an approval; None when it is not there."""
     with ctx.transactions.begin() as uow:
-        _get_model(uow, model)
+        require_model(uow, model, lock=True)
         if uow.get(ModelAlias, model, alias, lock=True) is None:
             return None
         return ask_alias(ctx, uow, model, alias, None, reason=reason)
@@ -51,7 +52,7 @@ def ask_alias(
 
     A move that waits already is superseded; asking for the same again changes nothing.
     """
-    registered = _get_model(uow, model)
+    registered = require_model(uow, model, lock=True)
     held = uow.get(ModelAlias, model, alias, lock=True)
     move = AliasMove(
         id=new_id(),
@@ -114,7 +115,7 @@ def protect_in(ctx: Context, uow: UnitOfWork, model: str, aliases: Sequence[str]
     """Do so in the caller's transaction."""
     for alias in aliases:
         _check_alias(alias)
-    found, protected = _get_model(uow, model), tuple(sorted(set(aliases)))
+    found, protected = require_model(uow, model, lock=True), tuple(sorted(set(aliases)))
     if found.protected == protected:
         return found
     changed = replace(found, protected=protected, updated_at=ctx.clock.now())
@@ -127,7 +128,7 @@ def protect_in(ctx: Context, uow: UnitOfWork, model: str, aliases: Sequence[str]
 def list_alias_moves(ctx: Context, model: str, *, limit: int = 100) -> list[AliasMove]:
     """List the moves of a model's aliases, the newest first."""
     with ctx.transactions.begin(write=False) as uow:
-        _get_model(uow, model)
+        require_model(uow, model)
         return uow.find(AliasMove, model=model, order="-asked_at,-id", limit=limit)
 
 
@@ -161,18 +162,11 @@ def _waiting(uow: UnitOfWork, model: str, alias: str) -> list[AliasMove]:
 
 
 def _required_waiting(uow: UnitOfWork, model: str, alias: str) -> AliasMove:
-    _get_model(uow, model)
+    require_model(uow, model, lock=True)
     found = _waiting(uow, model, alias)
     if not found:
         raise Conflict(f"no move of {model}@{alias} waits for an approval; see: tournant models history {model}")
     return found[0]
-
-
-def _get_model(uow: UnitOfWork, name: str) -> RegisteredModel:
-    model = uow.get(RegisteredModel, name, lock=True)
-    if model is None:
-        raise NotFound(f"Registered Model with name={name} not found")
-    return model
 
 
 def _check_alias(alias: str) -> None:

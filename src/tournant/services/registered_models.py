@@ -104,7 +104,7 @@ def require_model(uow: UnitOfWork, name: str, *, lock: bool = False) -> Register
     """Read a model, or say that there is none."""
     model = uow.get(RegisteredModel, name, lock=lock)
     if model is None:
-        raise NotFound(f"Registered Model with name={name} not found")
+        raise NotFound(f"Registered Model with name={name} not found; list them: tournant models list")
     return model
 
 

@@ -17,6 +17,7 @@ from tournant.services.aliases import ask_alias
 from tournant.services.context import Context
 from tournant.services.lookup import get_record
 from tournant.services.model_files import ModelFolder
+from tournant.services.registered_models import require_model
 
 __all__ = [
     "Lineage",
@@ -241,9 +242,7 @@ def _add_version(ctx: Context, name: str, alias: str, fields: Mapping[str, Any])
 
 def next_number(ctx: Context, uow: UnitOfWork, name: str) -> int:
     """Take the next version number of a model that is there."""
-    model = uow.get(RegisteredModel, name, lock=True)
-    if model is None:
-        raise NotFound(f"Registered Model with name={name} not found")
+    model = require_model(uow, name, lock=True)
     newest = next((v.number for v in uow.find(ModelVersion, model=name, order="-number", limit=1)), 0)
     number = max(model.versions, newest) + 1
     uow.save(replace(model, versions=number, updated_at=ctx.clock.now()))

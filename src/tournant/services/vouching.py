@@ -1,6 +1,6 @@
 """What a deployment requires of a version before it is rolled out: that it is signed, that it is verified."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tournant.domain.deployment import Requirement
 from tournant.domain.registry import ModelSignature, ModelVersion
@@ -11,7 +11,7 @@ from tournant.services.context import Context
 from tournant.services.signing import check_signature, check_statement, find_signature, sign_version
 from tournant.services.verification import list_verifications, verify_version
 
-__all__ = ["find_proof", "refuse_unvouched", "vouch_for"]
+__all__ = ["find_proof", "newest_verifications", "refuse_unvouched", "vouch_for"]
 
 
 def refuse_unvouched(uow: UnitOfWork, deployment: str, require: tuple[Requirement, ...], version: str) -> None:
@@ -32,8 +32,16 @@ def refuse_unvouched(uow: UnitOfWork, deployment: str, require: tuple[Requiremen
 
 def find_proof(uow: UnitOfWork, version: str) -> Verification | None:
     """Give the newest verification from a version's record, if it shows that the record recreates it."""
-    found = uow.find(Verification, model_version=version, from_record=True, order="-started_at,-id", limit=1)
-    return found[0] if found and found[0].proves else None
+    found = newest_verifications(uow, [version]).get(version)
+    return found if found and found.proves else None
+
+
+def newest_verifications(uow: UnitOfWork, versions: Sequence[str]) -> dict[str, Verification]:
+    """Give the newest verification that was made from the record of each version, by version."""
+    if not versions:
+        return {}
+    found = uow.find(Verification, model_version__in=list(versions), from_record=True, order="started_at,id")
+    return {verification.model_version: verification for verification in found}
 
 
 def vouch_for(

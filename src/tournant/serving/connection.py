@@ -2,23 +2,21 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
-from http import HTTPStatus
-from typing import Any, NamedTuple, Protocol
-from urllib.parse import unquote
+from typing import Any, NamedTuple
 
 import httptools
 import msgspec
 
 from tournant.errors import TournantError
 from tournant.serving.body import BODY_LIMIT_BYTES, too_large
-from tournant.serving.exchange import Call, Reply
+from tournant.serving.exchange import Application, Call, Reply
 from tournant.serving.failures import NotAllowed, SlowClient
 from tournant.serving.together import Together
+from tournant.serving.wire import CLOSE, CONTINUE, KEEP, encoded, path_of
 
-__all__ = ["Application", "Connection", "Listener"]
+__all__ = ["Connection", "Listener"]
 
 HEAD_SECONDS = 10.0  # for a whole head, from its first byte
 BODY_SECONDS = 10.0
@@ -29,36 +27,6 @@ LINGER_BYTES = 32 << 20
 LINGER_SECONDS = 2.0
 TOGETHER = 16  # answers, at most, that leave together
 PIPELINED = 32  # requests of one connection that wait; then it is not read
-_STATUS = {int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_CLOSE, _KEEP = b"connection: close\r\n", b"connection: keep-alive\r\n"
-
-
-class Application(Protocol):
-    """Who answers."""
-
-    arrived: Callable[[], None]  # told when a client's bytes are about to be read
-    turned: Callable[[], None]  # told when all is read, and what need not wait is answered
-
-    def shed(self, data: bytes) -> Reply | None:
-        """Refuse a request by the first bytes of it, if it is whole with them and there is too much to do; else None."""
-        ...
-
-    def check(self, call: Call) -> None:
-        """Raise a TournantError if a request is to be refused by its head alone."""
-        ...
-
-    def immediate(self, call: Call) -> bool:
-        """Tell whether `respond` will wait for nothing."""
-        ...
-
-    async def respond(self, call: Call) -> Reply:
-        """Answer a request; raises nothing."""
-        ...
-
-    def refuse(self, call: Call, error: TournantError) -> Reply:
-        """Say what is wrong with a request that is not whole."""
-        ...
 
 
 class _Phase(Enum):
@@ -197,7 +165,7 @@ class Connection(asyncio.Protocol):
         if self._phase is _Phase.IDLE and not self._busy and not self._waiting and not self._full:
             refusal = self._app.shed(data)
             if refusal:
-                self._listener.write(self._transport, _encoded(refusal, b"", bodiless=False), self._loop)
+                self._listener.write(self._transport, encoded(refusal, b"", bodiless=False), self._loop)
                 self._since = self._loop.time()
                 return
         try:
@@ -285,7 +253,7 @@ class Connection(asyncio.Protocol):
         self._phase = _Phase.BODY
         parser = self._parser
         self._method: str = parser.get_method().decode()
-        self._path = _path(self._url)
+        self._path = path_of(self._url)
         try:
             if self._length > BODY_LIMIT_BYTES:
                 raise too_large(self._length)
@@ -295,7 +263,7 @@ class Connection(asyncio.Protocol):
         except TournantError as exc:
             self._fault = exc
         if self._expects and not self._fault and not self._busy and not self._waiting:
-            self._transport.write(_CONTINUE)
+            self._transport.write(CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         """Take in a piece of the body."""
@@ -393,8 +361,8 @@ class Connection(asyncio.Protocol):
         if transport.is_closing():
             return
         last = not asked.keep or (self._ending and not self._waiting)
-        persistence = _CLOSE if last else _KEEP if asked.version == "1.0" else b""
-        data = _encoded(reply, persistence, bodiless=asked.call.method == "HEAD")
+        persistence = CLOSE if last else KEEP if asked.version == "1.0" else b""
+        data = encoded(reply, persistence, bodiless=asked.call.method == "HEAD")
         self._listener.write(transport, data, self._loop)
         self._since = self._loop.time()
         if asked.unfinished and self._phase is _Phase.BODY:
@@ -413,27 +381,5 @@ class Connection(asyncio.Protocol):
         """Say why no more of this connection is read, and close it."""
         if not self._transport.is_closing():
             body = msgspec.json.encode({"error": {"code": code, "message": message, "place": ""}})
-            self._listener.write(self._transport, _encoded(Reply(status, body), _CLOSE, bodiless=False), self._loop)
+            self._listener.write(self._transport, encoded(Reply(status, body), CLOSE, bodiless=False), self._loop)
             self._close()
-
-
-def _encoded(reply: Reply, persistence: bytes, *, bodiless: bool) -> bytes:
-    """Give an answer's bytes, head and body in one piece: apart they would wake the client twice."""
-    headers = b"".join([b"%b: %b\r\n" % pair for pair in reply.headers])
-    length = b"content-length: %d\r\n" % len(reply.body)
-    return b"".join((_STATUS[reply.status], headers, length, persistence, b"\r\n", b"" if bodiless else reply.body))
-
-
-def _path(url: bytes) -> str:
-    """Give the unquoted path of a request's target.
-
-    >>> _path(b"/predict/flights?a=1"), _path(b"http://host/predict/fl%C3%BCge"), _path(b"*")
-    ('/predict/flights', '/predict/flüge', '*')
-    """
-    if url[:1] == b"/" and b"%" not in url:
-        return url.partition(b"?")[0].partition(b"#")[0].decode("latin-1")
-    try:
-        path = httptools.parse_url(url).path or b"/"
-    except httptools.HttpParserInvalidURLError:
-        path = url
-    return unquote(path.decode("latin-1"))

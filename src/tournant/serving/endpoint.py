@@ -115,7 +115,7 @@ class Endpoint:
     def wait_ms(self, each_seconds: float) -> float:
         """Estimate how long a request waits for stable: for its model, and `each_seconds` of the event loop for each that is under way."""
         held = self.stable.held
-        under_way = 0.0 if self.inline else held.in_flight * WAYS * each_seconds
+        under_way = 0.0 if held.predictor.inline else held.in_flight * WAYS * each_seconds
         return (held.predictor.wait_seconds() + under_way) * 1e3
 
     def canary_deadline_seconds(self, rows: int) -> float:

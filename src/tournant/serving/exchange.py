@@ -1,12 +1,13 @@
 """One HTTP exchange as the gateway's protocols see it, and what each of them offers."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from tournant.errors import TournantError
 from tournant.serving.failures import NotAllowed
 from tournant.serving.headers import Headers
 
-__all__ = ["JSON", "Call", "Face", "Reply", "allow"]
+__all__ = ["JSON", "Application", "Call", "Face", "Reply", "allow"]
 
 JSON = (b"content-type", b"application/json")
 
@@ -47,6 +48,33 @@ class Face(Protocol):
 
     def refusal(self, error: TournantError) -> Reply:
         """Say an error as the protocol's clients expect it."""
+        ...
+
+
+class Application(Protocol):
+    """Who answers."""
+
+    arrived: Callable[[], None]  # told when a client's bytes are about to be read
+    turned: Callable[[], None]  # told when all is read, and what need not wait is answered
+
+    def shed(self, data: bytes) -> Reply | None:
+        """Refuse a request by the first bytes of it, if it is whole with them and there is too much to do; else None."""
+        ...
+
+    def check(self, call: Call) -> None:
+        """Raise a TournantError if a request is to be refused by its head alone."""
+        ...
+
+    def immediate(self, call: Call) -> bool:
+        """Tell whether `respond` will wait for nothing."""
+        ...
+
+    async def respond(self, call: Call) -> Reply:
+        """Answer a request; raises nothing."""
+        ...
+
+    def refuse(self, call: Call, error: TournantError) -> Reply:
+        """Say what is wrong with a request that is not whole."""
         ...
 
 

@@ -394,3 +394,33 @@ def test_a_model_is_stored_as_mlflow_stores_one(script: Script, home: Client, tm
     assert (tmp_path / "stored" / "requirements.txt").read_text() == "numpy\n"
     assert json.loads((tmp_path / "stored" / "input_example.json").read_text()) == [{"x": 1.5, "carrier": "UA"}]
     assert described["saved_input_example_info"]["type"] == "dataframe"
+
+
+def test_a_damaged_journal_holds_up_nothing(script: Script, home: Client, tmp_path: Path) -> None:
+    """Neither its neighbours nor whoever logs next; it stays where it is, and is named."""
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    header = json.dumps({"address": str(tmp_path / "home")}).encode() + b"\n"
+    call = json.dumps({"name": "runs.create", "values": {"id": "a" * 32, "name": "left"}}).encode() + b"\n"
+    (folder / "1-a.journal").write_bytes(header + b"{no json\n" + call)
+    (folder / "2-b.journal").write_bytes(b"of another kind\n")
+    (folder / "3-c.journal").write_bytes(header + call)
+    (folder / "4-d.journal").write_bytes(b'{"addr')
+    said = ended(
+        script(
+            "import time\nwith tournant.start_run(run_name='next'):\n    tournant.log_metric('x', 1)\n    time.sleep(5)"
+        )
+    )
+    assert "1-a.journal cannot be read" in said
+    deadline = time.monotonic() + 30
+    while {run.name for run in home.runs.list()} != {"left", "next"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert [path.name for path in waiting(tmp_path)] == ["1-a.journal", "2-b.journal"]
+    environ = {**os.environ, "TOURNANT_JOURNAL": str(folder)}
+    done = json.loads(
+        subprocess.check_output([sys.executable, "-m", "tournant", "runs", "send", "--json"], env=environ)
+    )
+    assert done["sent"] == {}
+    assert "cannot be read behind byte" in done["waiting"][str(folder / "1-a.journal")]
+    assert "first line" in done["waiting"][str(folder / "2-b.journal")]

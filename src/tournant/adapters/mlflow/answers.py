@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tournant.adapters.mlflow.values import (
-    CONTEXT,
     RUN_NAME,
     logged_model_in,
     number,
+    read_dataset,
     read_logged_model_status,
     read_status,
     seconds,
@@ -80,17 +80,7 @@ def read_run(given: Answer) -> SourceRun:
 
 def _dataset(run: str, given: Answer) -> DatasetInput:
     dataset, tags = given["dataset"], _texts(given.get("tags", ()))
-    return DatasetInput(
-        run=run,
-        name=text(dataset.get("name")),
-        digest=text(dataset.get("digest")),
-        source_type=text(dataset.get("source_type")),
-        source=text(dataset.get("source")),
-        schema=text(dataset.get("schema")),
-        profile=text(dataset.get("profile")),
-        context=tags.pop(CONTEXT, ""),
-        tags=tags,
-    )
+    return read_dataset(run, dataset, tags)
 
 
 def read_point(run: str, given: Answer) -> Metric:

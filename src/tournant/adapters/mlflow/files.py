@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from tournant.adapters.mlflow.locations import Locations
 from tournant.adapters.mlflow.registry_files import read_models
 from tournant.adapters.mlflow.values import (
-    CONTEXT,
     POINTS_PER_PAGE,
     RUN_NAME,
     number,
+    read_dataset,
     read_logged_model_status,
     read_status,
     readable,
@@ -119,17 +119,7 @@ class FileSource:
             dataset = folder.parent / "datasets" / text(meta.get("source_id"))
             if meta.get("source_type") == "DATASET" and (dataset / META).exists():
                 described, tags = read_meta(dataset), texts(meta.get("tags") or {})
-                yield DatasetInput(
-                    run=run_id,
-                    name=text(described.get("name")),
-                    digest=text(described.get("digest")),
-                    source_type=text(described.get("source_type")),
-                    source=text(described.get("source")),
-                    schema=text(described.get("schema")),
-                    profile=text(described.get("profile")),
-                    context=tags.pop(CONTEXT, ""),
-                    tags=tags,
-                )
+                yield read_dataset(run_id, described, tags)
 
     def _models(self, folder: Path, run_id: str) -> Iterator[RunModel]:
         for place in folders(folder / "inputs"):

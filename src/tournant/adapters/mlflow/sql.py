@@ -6,12 +6,12 @@ from tournant.adapters.mlflow.locations import Locations
 from tournant.adapters.mlflow.registry_sql import read_models
 from tournant.adapters.mlflow.tables import Row, Tables
 from tournant.adapters.mlflow.values import (
-    CONTEXT,
     POINTS_PER_PAGE,
     RUN_NAME,
     elsewhere,
     number,
     pairs,
+    read_dataset,
     read_logged_model_status,
     read_status,
     seconds,
@@ -123,18 +123,8 @@ class SqlSource:
         rows = self._tables.rows(_INPUTS, ids=ids)
         tags = self._tables.by("input_tags", "input_uuid", [row["input"] for row in rows])
         for row in rows:
-            tagged = pairs(tags[row["input"]], key="name")
-            dataset = DatasetInput(
-                run=row["run"],
-                name=row["name"],
-                digest=row["digest"],
-                source_type=text(row["type"]),
-                source=text(row["source"]),
-                schema=text(row["described"]),
-                profile=text(row["profile"]),
-                context=tagged.pop(CONTEXT, ""),
-                tags=tagged,
-            )
+            described = {**row, "source_type": row["type"], "schema": row["described"]}
+            dataset = read_dataset(row["run"], described, pairs(tags[row["input"]], key="name"))
             found.setdefault(dataset.run, []).append(dataset)
         return found
 

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from tournant.domain.logged_models import LoggedModelStatus
 from tournant.domain.run_query import STATUS_NAMES
-from tournant.domain.tracking import RunStatus
+from tournant.domain.tracking import DatasetInput, RunStatus
 from tournant.errors import Invalid
 from tournant.ports import Unreadable
 
@@ -19,6 +19,7 @@ __all__ = [
     "logged_model_in",
     "number",
     "pairs",
+    "read_dataset",
     "read_logged_model_status",
     "read_status",
     "readable",
@@ -93,6 +94,21 @@ def texts(pairs: Mapping[Any, Any]) -> dict[str, str]:
 def pairs(rows: Iterable[Mapping[str, Any]], *, key: str = "key", value: str = "value") -> dict[str, str]:
     """Give what rows hold as keys and values."""
     return {row[key]: text(row[value]) for row in rows}
+
+
+def read_dataset(run: str, described: Mapping[str, Any], tags: dict[str, str]) -> DatasetInput:
+    """Give a dataset that a run has read; its context is one of the tags of the input."""
+    return DatasetInput(
+        run=run,
+        name=text(described.get("name")),
+        digest=text(described.get("digest")),
+        source_type=text(described.get("source_type")),
+        source=text(described.get("source")),
+        schema=text(described.get("schema")),
+        profile=text(described.get("profile")),
+        context=tags.pop(CONTEXT, ""),
+        tags=tags,
+    )
 
 
 def logged_model_in(source: str) -> str:

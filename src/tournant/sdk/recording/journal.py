@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from tournant.errors import Damaged
+
 __all__ = ["Call", "Header", "Journal"]
 
 SUFFIX = ".journal"
@@ -37,13 +39,13 @@ _decode_header = msgspec.json.Decoder(Header).decode
 class Journal:
     """Lines appended by one thread and taken by another, in order. What was taken and answered for is forgotten."""
 
-    def __init__(self, path: Path, header: Header, descriptor: int) -> None:
-        """Use an open and locked file; see `make` and `left`."""
+    def __init__(self, path: Path, header: Header, descriptor: int, start: int) -> None:
+        """Use an open and locked file, whose first call begins at byte `start`; see `make` and `left`."""
         self.path = path
         self.header = header
         self._descriptor = descriptor
         self._lock = threading.Lock()
-        self._start = self._done = len(_encode(header)) + 1
+        self._start = self._done = start
         self._size = os.fstat(descriptor).st_size
 
     @classmethod
@@ -53,8 +55,9 @@ class Journal:
         path = folder / f"{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.write(descriptor, _encode(header) + b"\n")
-        return cls(path, header, descriptor)
+        first = _encode(header) + b"\n"
+        os.write(descriptor, first)
+        return cls(path, header, descriptor, len(first))
 
     @classmethod
     def left(cls, folder: Path) -> Iterator["Journal"]:
@@ -72,12 +75,15 @@ class Journal:
             if not path.exists():  # whoever held it before has just finished it
                 os.close(descriptor)
                 continue
-            first = os.pread(descriptor, 64 << 10, 0).partition(b"\n")
+            first, whole, _ = os.pread(descriptor, 64 << 10, 0).partition(b"\n")
             try:
-                yield cls(path, _decode_header(first[0]), descriptor)
-            except msgspec.DecodeError:  # its process died before the first line was whole: nothing is in it
+                header = _decode_header(first)
+            except msgspec.DecodeError:
                 os.close(descriptor)
-                path.unlink(missing_ok=True)
+                if not whole:  # its process died before the first line was written: nothing is in it
+                    path.unlink(missing_ok=True)
+                continue
+            yield cls(path, header, descriptor, len(first) + 1)
 
     @property
     def waiting_bytes(self) -> int:
@@ -94,7 +100,10 @@ class Journal:
             self._size += len(content)
 
     def take(self, most_bytes: int = 1 << 20) -> tuple[list[Call], int]:
-        """Give the next calls and how many bytes they are, without forgetting them; a line that is not whole is none."""
+        """Give the next calls and how many bytes they are, without forgetting them; a line that is not whole is none.
+
+        Damaged when a line is no call.
+        """
         size = most_bytes
         while True:
             content = os.pread(self._descriptor, min(size, self.waiting_bytes), self._done)
@@ -105,7 +114,10 @@ class Journal:
         if not whole:
             self._done = self._size  # a dead process was writing it
             return [], 0
-        return [_decode_call(line) for line in content[:whole].splitlines()], whole
+        try:
+            return [_decode_call(line) for line in content[:whole].split(b"\n")[:-1]], whole
+        except msgspec.DecodeError as exc:
+            raise Damaged(f"{self.path} cannot be read behind byte {self._done}: {exc}") from exc
 
     def answered(self, size: int) -> None:
         """Forget so many bytes of what was taken; the file is emptied when nothing waits."""

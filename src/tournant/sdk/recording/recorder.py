@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Union
 
-from tournant.errors import TournantError, Unavailable
+from tournant.errors import Damaged, TournantError, Unavailable
 from tournant.sdk.recording.destination import Destination
 from tournant.sdk.recording.journal import Call, Header, Journal
 
-__all__ = ["LOST_SECONDS", "Point", "Recorder", "deliver", "keep_refused", "send_left"]
+__all__ = ["LOST_SECONDS", "Point", "Recorder", "deliver", "keep_refused", "send_next"]
 
 WRITE_SECONDS = 0.05
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
@@ -162,6 +162,10 @@ class Recorder:
                     continue
             try:
                 self._send(self._journal)
+            except Damaged as exc:  # the disk's doing: what is behind it stays on disk
+                self.refused.append(exc)
+                _say(exc.message)
+                return
             except Unavailable as exc:
                 self._lost(exc)
                 with self._changed:
@@ -172,17 +176,22 @@ class Recorder:
                 self._found()
 
     def _send(self, journal: Journal) -> None:
-        calls, size = journal.take()
-        deliver(self._destination, calls, self._refuse)
-        journal.answered(size)
+        send_next(journal, self._destination, self._refuse)
         with self._changed:
             self._changed.notify_all()
 
     def _send_left(self) -> None:
-        try:
-            send_left(self._folder, {self._header.address: self._destination}, self._refuse)
-        except (TournantError, OSError):
-            return  # the next one will
+        """Send what processes that are gone have left for the same destination."""
+        for journal in Journal.left(self._folder):
+            try:
+                while journal.header.address == self._header.address and journal.waiting_bytes:
+                    send_next(journal, self._destination, self._refuse)
+            except Unavailable:
+                return  # the next script will
+            except TournantError as exc:
+                _say(exc.message)
+            finally:
+                journal.close()
 
     def _refuse(self, call: Call, error: TournantError) -> None:
         """Keep what can never succeed, and say so."""
@@ -220,23 +229,12 @@ def deliver(destination: Destination, calls: Sequence[Call], refuse: Callable[[C
                     refuse(part, own)
 
 
-def send_left(
-    folder: Path, destinations: dict[str, Destination], refuse: Callable[[Call, TournantError], None]
-) -> list[Path]:
-    """Send what processes that are gone have left for these destinations; give the files that were sent."""
-    sent = []
-    for journal in Journal.left(folder):
-        destination = destinations.get(journal.header.address)
-        try:
-            while destination and journal.waiting_bytes:
-                calls, size = journal.take()
-                deliver(destination, calls, refuse)
-                journal.answered(size)
-        finally:
-            waits = journal.close()
-        if destination and not waits:
-            sent.append(journal.path)
-    return sent
+def send_next(journal: Journal, destination: Destination, refuse: Callable[[Call, TournantError], None]) -> int:
+    """Send the next calls that wait in a journal; give how many."""
+    calls, size = journal.take()
+    deliver(destination, calls, refuse)
+    journal.answered(size)
+    return len(calls)
 
 
 def keep_refused(folder: Path, header: Header, call: Call, error: TournantError) -> None:

@@ -10,6 +10,7 @@ from tournant.domain.tracking import Run
 from tournant.domain.verification import Verification
 from tournant.errors import NotFound
 from tournant.services.production import Tenure, find_tenures
+from tournant.services.vouching import newest_verifications
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
 from tournant.web.pages.differences import improved
 
@@ -126,7 +127,6 @@ def show_model(ask: Ask) -> ModelPage:
     head = f"{stable[0].model_version} answers {stable[0].deployment}." if stable else "No version answers requests."
     names = dict.fromkeys(name for version in versions for name in version.metrics)
     ids = [version.id for version in versions]
-    verified = ask.uow.find(Verification, model_version__in=ids, from_record=True, order="started_at,id") if ids else []
     return ModelPage(
         title=model.name,
         crumbs=(Crumb(text="Models", href="/models"), Crumb(text=model.name)),
@@ -138,7 +138,7 @@ def show_model(ask: Ask) -> ModelPage:
         aliases=tuple(ask.uow.find(ModelAlias, model=model.name, order="alias")),
         metrics=tuple(names)[:4],
         placements=placements,
-        verifications={found.model_version: found for found in verified},
+        verifications=newest_verifications(ask.uow, ids),
         tenures=tuple(find_tenures(ask.uow, ids)[:MOST_ROWS]),
         moves=tuple(ask.uow.find(AliasMove, model=model.name, order="-asked_at,-id", limit=MOST_ROWS)),
     )
@@ -175,17 +175,12 @@ def show_version(ask: Ask) -> VersionPage:
         placements=placements,
         aliases=tuple(alias.alias for alias in aliases),
         metrics=_metrics(version, previous),
-        verification=next(iter(_verifications(ask, version)), None),
+        verification=newest_verifications(ask.uow, [version.id]).get(version.id),
         tenures=tuple(find_tenures(ask.uow, [version.id])),
         signature=ask.uow.get(ModelSignature, version.id),
         added=_missing(version, previous),
         removed=_missing(previous, version) if previous else (),
     )
-
-
-def _verifications(ask: Ask, version: ModelVersion) -> list[Verification]:
-    """The newest verification that was made from the version's own record."""
-    return ask.uow.find(Verification, model_version=version.id, from_record=True, order="-started_at,-id", limit=1)
 
 
 def _placement(ask: Ask, revision: Revision) -> Placement:

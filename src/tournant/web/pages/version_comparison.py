@@ -7,9 +7,9 @@ from urllib.parse import quote
 from tournant.domain.deployment import Revision, RevisionState
 from tournant.domain.registry import Column, ModelAlias, ModelVersion, RegisteredModel, Signature
 from tournant.domain.tracking import Run
-from tournant.domain.verification import Verification
 from tournant.errors import Invalid, NotFound
 from tournant.services.run_environments import requirements_at
+from tournant.services.vouching import newest_verifications
 from tournant.web.pages.ask import Ask, Crumb, Page, Verdict, View
 from tournant.web.pages.curves import CurveChart, curve_charts, split_ids
 from tournant.web.pages.differences import Heading, Table, metric_table, text_table
@@ -125,7 +125,7 @@ def _column(column: Column) -> str:
 
 def _facts(ask: Ask, version: ModelVersion) -> dict[str, str]:
     revisions = ask.uow.find(Revision, model_version=version.id)
-    proved = ask.uow.find(Verification, model_version=version.id, from_record=True, order="-started_at,-id", limit=1)
+    proved = newest_verifications(ask.uow, [version.id]).get(version.id)
     conversion = version.conversion
     parity = (
         f", largest difference {number(conversion.max_difference)}" if conversion.max_difference is not None else ""
@@ -136,7 +136,7 @@ def _facts(ask: Ask, version: ModelVersion) -> dict[str, str]:
         "Flavor": version.flavor,
         "Predicts with": version.predict,
         "Conversion": f"{conversion.status.value}{parity}",
-        "Verified": proved[0].verdict.value if proved and proved[0].verdict else "",
+        "Verified": proved.verdict.value if proved else "",
         "Aliases": ", ".join(a.alias for a in ask.uow.find(ModelAlias, model=version.model, version=version.number)),
         "Answers": ", ".join(r.deployment for r in revisions if r.state is RevisionState.STABLE),
         "In a rollout": ", ".join(r.deployment for r in revisions if r.state is RevisionState.CANDIDATE),
