@@ -97,7 +97,7 @@ def _ours_alone(
     worker_capacity = drive(ours.port, worker_requests, connections=256, done=after(seconds)).per_second
     worker_flood = overload(ours.port, worker_requests, worker_capacity, 3.0 if quick else 20.0, "the worker")
     check_slo(ours.port)
-    endured = soak(ours, capacity, worker.per_second(), 60 * minutes)
+    endured = soak(ours, 60 * minutes)
     return {
         "CPU ms/request, c=16, 10 % canary": _at_most(canary.cpu(), best_cpu, 0.20),
         "p99 ms, c=16, shadow on": _at_most(shadow.quantile(0.99), best_p99, min(10.0, best_p99)),

@@ -18,6 +18,7 @@ from tournant.domain.rollout import Phase
 __all__ = ["Overload", "Soak", "overload", "soak", "swap"]
 
 SWAP_LIMIT_MS = 100.0
+CAPACITY_SECONDS = 10.0
 OVERLOAD_CONNECTIONS = 4096  # so many that nobody waits for one: who waits, waits in the server
 
 
@@ -75,15 +76,27 @@ class Soak:
     p99_ms: float
 
 
-def soak(ours: Ours, capacity: float, worker_capacity: float, seconds: float) -> Soak:
-    """Half of the capacity, with swaps, killed workers and a control plane that is killed and comes back."""
+def soak(ours: Ours, seconds: float) -> Soak:
+    """Half of the capacity, with swaps, killed workers and a control plane that is killed and comes back.
+
+    The capacity is what the machine can do for both deployments, and their clients, at the same time.
+    """
     plain = [request.replace(b"/predict/bench", b"/predict/plain") for request in ours.requests]
+    with (
+        Beside(drive, ours.port, ours.requests, connections=64) as load,
+        Beside(drive, ours.port, plain, connections=16) as worked,
+    ):
+        time.sleep(CAPACITY_SECONDS)
+    capacity, worker_capacity = load.found.per_second, worked.found.per_second
+    print(
+        f"capacity for both together: {capacity:,.0f}/s, through the worker {worker_capacity:,.0f}/s; half of each is asked"
+    )
     memory: list[float] = []
     done = {"swaps": 0, "workers killed": 0, "control planes killed": 0}
     dice = random.Random(0)
     with (
         Beside(drive_steadily, ours.port, ours.requests, per_second=capacity / 2, connections=64) as load,
-        Beside(drive_steadily, ours.port, plain, per_second=worker_capacity / 4, connections=32) as worked,
+        Beside(drive_steadily, ours.port, plain, per_second=worker_capacity / 2, connections=64) as worked,
     ):
         deadline = time.monotonic() + seconds
         following = {"swaps": 5.0, "workers killed": 8.0, "control planes killed": 12.0}

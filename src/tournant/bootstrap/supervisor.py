@@ -17,6 +17,7 @@ from tournant.bootstrap.home import ServerRecord, ensure_token, make_home, read_
 from tournant.bootstrap.parent import SUPERVISOR
 from tournant.config import Settings
 from tournant.errors import Conflict, Unavailable
+from tournant.serving.priority import NICENESS, give_way
 
 __all__ = ["Supervisor", "check_free"]
 
@@ -32,6 +33,7 @@ class Child:
 
     name: str
     command: Sequence[str]
+    niceness: int = 0
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     backoff_seconds: float = FIRST_BACKOFF_SECONDS
@@ -52,7 +54,11 @@ class Supervisor:
         common = ("--home", str(s.home), "--host", s.host, "--port", str(s.port))
         database = ("--database", s.database) if s.database else ()
         self._children = [
-            Child("control plane", (sys.executable, "-m", "tournant.bootstrap.control_plane", *common, *database)),
+            Child(
+                "control plane",
+                (sys.executable, "-m", "tournant.bootstrap.control_plane", *common, *database),
+                niceness=NICENESS,
+            ),
             *(Child(_gateway_name(index), self._gateway_command()) for index in range(s.gateways)),
         ]
 
@@ -150,6 +156,7 @@ class Supervisor:
                 env=environ,
                 start_new_session=True,
             )
+        give_way(child.process.pid, child.niceness)
         child.started_at = time.monotonic()
         child.restart_at = 0.0
         self._write_record()

@@ -20,7 +20,7 @@ __all__ = ["Arm", "Endpoint", "Part", "Recent"]
 Recent = deque[tuple[RowSchema, Row]]  # real requests, for probing candidates
 HEADER = "header:"
 SMALLEST_DEADLINE_SHARE = 0.25  # of the SLO: a canary always gets at least that long
-WAYS = 2.0  # what is on its way to a worker comes by the event loop again on its way back
+WAYS = 3.0  # a request waits for the event loop to be read, to be taken to a worker, and to be told its answer
 MARGIN_SHARE = 0.1  # of the SLO: what a client's request takes beside the models
 
 
@@ -115,8 +115,9 @@ class Endpoint:
     def wait_ms(self, each_seconds: float) -> float:
         """Estimate how long a request waits for stable: for its model, and `each_seconds` of the event loop for each that is under way."""
         held = self.stable.held
-        under_way = 0.0 if held.predictor.inline else held.in_flight * WAYS * each_seconds
-        return (held.predictor.wait_seconds() + under_way) * 1e3
+        predictor = held.predictor
+        under_way = 0 if predictor.inline else held.in_flight - predictor.held_up
+        return (predictor.wait_seconds() + under_way * WAYS * each_seconds) * 1e3
 
     def canary_deadline_seconds(self, rows: int) -> float:
         """Give how long the canary may take: the SLO less stable's recent p99.9 and a margin, so that stable still keeps it."""

@@ -60,10 +60,10 @@ class JobQueue:
                 self._idle -= 1
         return self._batch(min(BATCH_ROWS, -(-self.rows // (self._idle + 1))))  # others idle: leave them their part
 
-    def ran(self, rows: int, seconds: float) -> None:
-        """Take in how long a batch took."""
+    def ran(self, rows: int, own_seconds: float, seconds: float) -> None:
+        """Take in how long a batch took, by the worker's own account and as seen from here, where the event loop may be late."""
         self.batches.note(rows)
-        self.cost.note(rows, seconds)
+        self.cost.note(rows, own_seconds)
         self.patience.note(rows, seconds)
 
     def give_back(self, batch: Iterable[Job], cause: WorkerLost) -> None:

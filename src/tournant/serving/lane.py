@@ -90,11 +90,11 @@ class Lane:
         began = time.monotonic()
         try:
             async with asyncio.timeout(limit_seconds):
-                scores = await self._worker.predict(columns_of(self._model.signature, rows), len(rows))
+                scores, own_seconds = await self._worker.predict(columns_of(self._model.signature, rows), len(rows))
         except TimeoutError as exc:
             patience.tried()
             raise WorkerLost(f"the worker gave no answer for {limit_seconds:.1f} s and was ended") from exc
-        self._queue.ran(len(rows), time.monotonic() - began)
+        self._queue.ran(len(rows), own_seconds, time.monotonic() - began)
         return scores
 
     async def _drop(self) -> None:

@@ -10,9 +10,9 @@ __all__ = ["LoopLoad"]
 
 TICK_SECONDS = 0.01
 TICKS = 4  # that must all be late before anybody is refused
-SHARE = 0.5  # of the SLO: the other half is for what comes after the wait
+SHARE = 0.4  # of the SLO: the rest is for what comes after the wait, and for estimating wrong
 CALM = 0.1  # of the SLO: a turn that takes no more is no sign of a lasting load
-BURST_SHARE = 0.8  # of the SLO, where there was none: what piled up behind a pause of the machine's is soon worked off
+BURST_SHARE = 0.6  # of the SLO, where there was none: what piled up behind a pause of the machine's is soon worked off
 TELLING = 8  # requests in a turn, from which on it tells what one costs
 LEARNED = 0.1  # of what a turn tells
 SURPRISE = 2.0  # times the usual cost: more in one turn is the machine's doing
@@ -65,7 +65,7 @@ class LoopLoad:
             self._asked_before = self._asked_earlier = 0.0  # nobody can have waited since then
 
     def admit(self, slo_ms: float, model_ms: float = 0.0) -> None:
-        """Overloaded if waiting, here and then for the model, takes more than half of a deployment's SLO now."""
+        """Overloaded if waiting, here and then for the model, takes more than two fifths of a deployment's SLO now."""
         waits, share = self._lag_seconds * 1e3 + model_ms, SHARE * slo_ms
         if self._turning and waits <= share:
             waits = (self._asked_before + self._asked) * self._cost_ms + model_ms

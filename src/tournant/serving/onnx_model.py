@@ -43,6 +43,7 @@ class ConvertedModel:
     """
 
     mode = "converted"
+    held_up = 0
 
     def __init__(self, path: Path, signature: Signature) -> None:
         """Load `path`; Invalid if it is no model, or its inputs and outputs do not meet the signature."""
@@ -89,7 +90,11 @@ class ConvertedModel:
         return self._scores(raw)
 
     def measure(self, rows: Sequence[Values], *, runs: int = 300) -> float:
-        """Give p99.9 in milliseconds over single rows, and move to a thread if that is slow."""
+        """Give p99.9 in milliseconds of CPU over single rows, and move to a thread if that is slow.
+
+        By the clock it would be the load that decides: a model that is loaded beside a busy event loop waits for it (for
+        the interpreter's lock, and for a core) between and after its runs, and would be in a thread for all its life.
+        """
         self.run(rows[:1])  # the first run allocates
         self._single = self._bind(rows[0])
         taken = sorted(self._time(rows[index % len(rows)]) for index in range(runs))
@@ -121,9 +126,9 @@ class ConvertedModel:
         return values if self._signature.output.kind == "probabilities" else values[-1]
 
     def _time(self, row: Values) -> float:
-        started = time.perf_counter()
+        started = time.thread_time()  # all of it: the session has no threads of its own
         self.run([row])
-        return (time.perf_counter() - started) * 1e3
+        return (time.thread_time() - started) * 1e3
 
     def _scores(self, raw: Any) -> Sequence[Score]:
         if isinstance(raw, list):  # zipmap: one {class: probability} a row

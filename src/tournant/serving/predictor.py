@@ -27,8 +27,13 @@ class Predictor(Protocol):
         """Give one score a row, unchecked; ModelFailed if the model raised, WorkerLost if its process went away."""
         ...
 
+    @property
+    def held_up(self) -> int:
+        """How many requests wait for what is no sign of load: a worker that is started again."""
+        ...
+
     def wait_seconds(self) -> float:
-        """Estimate how long a request that came now would wait before the model begins with it."""
+        """Estimate how long a request that came now would wait for the load before it, until the model begins with it."""
         ...
 
     def samples(self, revision: str) -> Iterable[Sample]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from tournant.errors import Unavailable
+from tournant.serving.priority import give_way
 from tournant.serving.spool import Segmented
 
 __all__ = ["Recorder"]
@@ -53,7 +54,7 @@ class Recorder:
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "tournant.serving.recorder"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -61,3 +62,5 @@ class Recorder:
                 env=self._environ,
                 start_new_session=True,
             )
+        give_way(process.pid)
+        return process

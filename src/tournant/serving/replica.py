@@ -1,6 +1,7 @@
 """A model in worker processes: one queue, one or several workers that serve it in batches."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 
 from tournant.serving.jobs import Job, JobQueue
@@ -12,6 +13,8 @@ from tournant.serving.schema import Values
 from tournant.serving.worker_process import WorkerModel
 
 __all__ = ["Replica"]
+
+HELD_UP_ROWS = 4096  # that may wait for want of a worker; beyond, they count as any that are queued
 
 
 class Replica:
@@ -29,6 +32,8 @@ class Replica:
         """Prepare; `start` loads. A worker that keeps a batch longer than `hang_seconds`, or much longer than usual, is killed."""
         self._queue = JobQueue(Patience(hang_seconds))
         self._lanes = [Lane(model, self._queue) for _ in range(workers)]
+        self.held_up = self._held_up_rows = self._rows = 0
+        self._none_since = self._recovered_at = 0.0
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -51,12 +56,35 @@ class Replica:
     async def predict(self, rows: Sequence[Values]) -> Sequence[Score]:
         """Queue rows and wait for their scores."""
         job = Job(rows, asyncio.get_running_loop().create_future())
+        held_up = self._recovering() and self._held_up_rows <= HELD_UP_ROWS
         self._queue.put(job)
-        return await job.answer
+        self._rows += len(rows)
+        self.held_up += held_up
+        self._held_up_rows += len(rows) * held_up
+        try:
+            return await job.answer
+        finally:
+            self._rows -= len(rows)
+            self.held_up -= held_up
+            self._held_up_rows -= len(rows) * held_up
 
     def wait_seconds(self) -> float:
-        """Estimate what the rows that are queued add to the wait."""
-        return self._queue.rows * self._queue.cost.row_seconds / len(self._lanes)
+        """Estimate what the rows that are queued, or with a worker, add to the wait.
+
+        Those that piled up for want of a worker are left out: it soon works them off, in large batches. Whoever is refused
+        for them would be back before it has.
+        """
+        return (self._rows - self._held_up_rows) * self._queue.cost.row_seconds / len(self._lanes)
+
+    def _recovering(self) -> bool:
+        """Whether there is no worker, or was none until lately: who waited then comes for as long again."""
+        now = time.monotonic()
+        if not self.pids:
+            self._none_since = self._none_since or now
+            return True
+        if self._none_since:
+            self._recovered_at, self._none_since = 2 * now - self._none_since, 0.0
+        return now < self._recovered_at
 
     def samples(self, revision: str) -> Iterator[Sample]:
         """Give its queue, its batches, its workers and their restarts."""

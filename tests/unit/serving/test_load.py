@@ -32,7 +32,7 @@ async def turns(*counts):
     return let_in
 
 
-@pytest.mark.parametrize("count", [1, 100, 700])
+@pytest.mark.parametrize("count", [1, 100, 500])
 def test_a_turn_that_can_be_answered_in_time_is(count):
     """However many come at once, and whatever made them: a pause of the machine's refuses nobody."""
     assert asyncio.run(turns(count)) == [count]
@@ -40,14 +40,14 @@ def test_a_turn_that_can_be_answered_in_time_is(count):
 
 def test_a_burst_has_an_end():
     """Whoever could not be answered within the SLO is told so at once."""
-    assert asyncio.run(turns(4_000)) == [800]
+    assert asyncio.run(turns(4_000)) == [600]
 
 
-def test_turn_after_turn_there_is_room_for_half_of_the_slo():
+def test_turn_after_turn_there_is_room_for_two_fifths_of_the_slo():
     """Who comes while one turn is worked on waits for the rest of it, too."""
-    assert asyncio.run(turns(400, 400, 400, 400)) == [400, 400, 100, 340]  # to refuse 300 costs as much as to answer 60
+    assert asyncio.run(turns(400, 400, 400, 400)) == [400, 200, 160, 192]  # to refuse 200 costs as much as to answer 40
 
 
 def test_what_piled_up_once_is_worked_off():
     """Each turn after it is shorter."""
-    assert asyncio.run(turns(10, 500, 250, 125, 60)) == [10, 500, 250, 125, 60]
+    assert asyncio.run(turns(10, 400, 200, 100, 50)) == [10, 400, 200, 100, 50]

@@ -1,6 +1,7 @@
 """Converted models of every layout that is found in the wild."""
 
 import asyncio
+import time
 
 import numpy as np
 import onnx
@@ -147,6 +148,15 @@ def test_slow_model_leaves_the_event_loop(tmp_path):
     scores = asyncio.run(model.predict([(1.0,)]))
     assert scores == model.run([(1.0,)])
     asyncio.run(model.close())
+
+
+def test_load_beside_makes_no_model_slow(tmp_path, monkeypatch):
+    """A quick model that waits for a core in each run, as it does on a busy machine, stays on the event loop."""
+    run = ConvertedModel.run
+    monkeypatch.setattr(ConvertedModel, "run", lambda self, rows: time.sleep(0.004) or run(self, rows))
+    quick = ConvertedModel(identity(tmp_path), signature())
+    quick.measure([(1.0, 2.0)], runs=30)
+    assert quick.inline
 
 
 @pytest.mark.parametrize(

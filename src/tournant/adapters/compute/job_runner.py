@@ -3,6 +3,7 @@
 Started by path, without tournant: `python job_runner.py EXIT_CODE_FILE NICENESS COMMAND…`.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import sys
 def main() -> int:
     """Run the command; a signal to the runner goes on to it."""
     target, niceness, command = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
-    os.nice(niceness)
+    give_way(niceness)
     try:
         process = subprocess.Popen(command)
     except OSError as exc:
@@ -20,6 +21,13 @@ def main() -> int:
         return write(target, 127)
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     return write(target, process.wait())
+
+
+def give_way(niceness: int) -> None:
+    """Have less of a contended core: this process, and its session where the kernel weighs sessions against each other."""
+    level = os.nice(niceness)
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as file:  # noqa: PTH123 - see above
+        file.write(str(level))
 
 
 def write(target: str, code: int) -> int:
