@@ -33,6 +33,13 @@ def test_both_answer_and_a_signal_ends_all_of_it(tournant, pids, processes, runn
     assert "Traceback" not in said
 
 
+def test_the_gateway_goes_before_the_control_plane(tournant, pids):
+    """Where cores are scarce, what answers requests has more of them."""
+    tournant.up()
+    control, gateway = (os.getpriority(os.PRIO_PROCESS, pid) for pid in pids())
+    assert control > gateway
+
+
 def test_down_stops_it_and_says_so(tournant, processes):
     """`tournant down` ends it; with nothing running it says that."""
     tournant.up()

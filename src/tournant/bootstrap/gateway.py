@@ -47,6 +47,7 @@ __all__ = ["GatewayProcess", "main", "run_gateway", "server_config"]
 
 T = TypeVar("T")
 GRACE_SECONDS = 3
+SWITCH_SECONDS = 0.0002  # that a thread beside the event loop may keep the interpreter from it; Python lets it for 5 ms, each time a model runs
 READY_SECONDS = 20.0
 LOOP_SECONDS = 30.0  # how long the event loop may take for what the link asks of it; a drain of shadows is the longest
 
@@ -201,6 +202,7 @@ def main() -> None:
     _log_to_stderr()
     for asked in (signal.SIGTERM, signal.SIGINT):  # uvicorn stops gracefully first, then raises the signal again
         signal.signal(asked, lambda *_: sys.exit(0))
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         settings = Settings.load(
             home=given.home, gateway_host=given.host, gateway_port=given.port, grpc_port=given.grpc_port

@@ -4,8 +4,9 @@ import math
 
 __all__ = ["BatchCost"]
 
-DECAY = 0.9  # a batch
+DECAY = 0.97  # a batch
 SURPRISE = 2.0  # times what was expected: what one batch takes beyond is the machine's doing
+DOUBT = 3.0  # standard errors of the slope, that are taken from it
 FEW = 3.0  # batches, by their weight, that make no expectation
 
 
@@ -15,7 +16,7 @@ class BatchCost:
     A model that takes as long for many rows as for one has no slope: its queue goes with the next batch, however long,
     and refusing anybody would help nobody. Until batches of different sizes were seen the slope is 0. One batch that takes
     ten times as long as any, because its worker waited for a core, tells little; ten such batches tell it all. The slope is
-    given less its standard error: nobody is refused for batches that differ for other reasons than their rows.
+    given less three of its standard errors: nobody is refused for batches that differ for other reasons than their rows.
 
     >>> cost = BatchCost()
     >>> for rows in (1, 4, 2, 8):
@@ -48,7 +49,7 @@ class BatchCost:
         if variance > 0.01 * n * n:
             slope = (self._nt / weight - n * t) / variance
             scatter = max(0.0, self._tt / weight - t * t - slope * slope * variance)
-            slope -= math.sqrt(scatter / (variance * weight))  # its standard error
+            slope -= DOUBT * math.sqrt(scatter / (variance * weight))
             self.row_seconds = min(max(0.0, slope), t / n)
 
     def _expected(self, rows: int) -> float:

@@ -85,7 +85,7 @@ class Gateway:
         return await self._answerer.answer(endpoint, request, headers, only)
 
     def admit(self, endpoint: Endpoint) -> None:
-        """Overloaded, at once, for a request whose waiting alone would spend two fifths of its SLO."""
+        """Overloaded, at once, for a request whose waiting alone would spend half of its SLO."""
         try:
             self.load.admit(endpoint.slo_ms, endpoint.wait_ms(self.load.each_seconds))
         except Overloaded:

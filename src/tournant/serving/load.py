@@ -10,7 +10,7 @@ __all__ = ["LoopLoad"]
 
 TICK_SECONDS = 0.01
 TICKS = 4  # that must all be late before anybody is refused
-SHARE = 0.4  # of the SLO: the rest is for what comes after the wait, and for estimating wrong
+SHARE = 0.5  # of the SLO: the other half is for what comes after the wait
 CALM = 0.1  # of the SLO: a turn that takes no more is no sign of a lasting load
 BURST_SHARE = 0.6  # of the SLO, where there was none: what piled up behind a pause of the machine's is soon worked off
 TELLING = 8  # requests in a turn, from which on it tells what one costs
@@ -65,7 +65,7 @@ class LoopLoad:
             self._asked_before = self._asked_earlier = 0.0  # nobody can have waited since then
 
     def admit(self, slo_ms: float, model_ms: float = 0.0) -> None:
-        """Overloaded if waiting, here and then for the model, takes more than two fifths of a deployment's SLO now."""
+        """Overloaded if waiting, here and then for the model, takes more than half of a deployment's SLO now."""
         waits, share = self._lag_seconds * 1e3 + model_ms, SHARE * slo_ms
         if self._turning and waits <= share:
             waits = (self._asked_before + self._asked) * self._cost_ms + model_ms
@@ -76,8 +76,8 @@ class LoopLoad:
 
     @property
     def each_seconds(self) -> float:
-        """What this thread usually spends until one more request is answered: where others are refused, about as much again on them."""
-        return self._cost_ms * (2 if self.refusing else 1) / 1e3
+        """What this thread usually spends until one more request is answered."""
+        return self._cost_ms / 1e3
 
     def refused(self) -> None:
         """Note that a request is refused: it costs little, and others may be, too."""

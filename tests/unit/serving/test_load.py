@@ -43,9 +43,9 @@ def test_a_burst_has_an_end():
     assert asyncio.run(turns(4_000)) == [600]
 
 
-def test_turn_after_turn_there_is_room_for_two_fifths_of_the_slo():
+def test_turn_after_turn_there_is_room_for_half_of_the_slo():
     """Who comes while one turn is worked on waits for the rest of it, too."""
-    assert asyncio.run(turns(400, 400, 400, 400)) == [400, 200, 160, 192]  # to refuse 200 costs as much as to answer 40
+    assert asyncio.run(turns(400, 400, 400, 400)) == [400, 200, 260, 212]  # to refuse 200 costs as much as to answer 40
 
 
 def test_what_piled_up_once_is_worked_off():
