@@ -93,8 +93,8 @@ def _ours_alone(
     failed, over, _ = swap(ours, 6 if quick else 50)
     capacity = drive(ours.port, ours.requests, connections=64, done=after(seconds)).per_second
     flood = overload(ours.port, ours.requests, capacity, 3.0 if quick else 20.0, "the gateway")
-    # 16 clients leave a worker that batches waiting for them: what it can do, 256 find out
-    worker_capacity = drive(ours.port, worker_requests, connections=256, done=after(seconds)).per_second
+    # 16 clients leave a worker that batches waiting for them, and of 256 some would be refused
+    worker_capacity = drive(ours.port, worker_requests, connections=96, done=after(seconds)).per_second
     worker_flood = overload(ours.port, worker_requests, worker_capacity, 3.0 if quick else 20.0, "the worker")
     check_slo(ours.port)
     endured = soak(ours, 60 * minutes)

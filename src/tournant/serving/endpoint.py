@@ -20,7 +20,7 @@ __all__ = ["Arm", "Endpoint", "Part", "Recent"]
 Recent = deque[tuple[RowSchema, Row]]  # real requests, for probing candidates
 HEADER = "header:"
 SMALLEST_DEADLINE_SHARE = 0.25  # of the SLO: a canary always gets at least that long
-WAYS = 4.0  # a request waits for the event loop to be read, to be taken to a worker, and to be told; one more for those refused meanwhile
+WAYS = 3.0  # a request waits for the event loop to be read, to be taken to a worker, and to be told its answer
 MARGIN_SHARE = 0.1  # of the SLO: what a client's request takes beside the models
 
 
