@@ -15,8 +15,9 @@ class BatchCost:
 
     A model that takes as long for many rows as for one has no slope: its queue goes with the next batch, however long,
     and refusing anybody would help nobody. Until batches of different sizes were seen the slope is 0. One batch that takes
-    ten times as long as any, because its worker waited for a core, tells little; ten such batches tell it all. The slope is
-    given less three of its standard errors: nobody is refused for batches that differ for other reasons than their rows.
+    ten times as long as any, because its worker waited for a core, tells little; the price is that a model which is ten times
+    slower from now on is known for it after some 150 batches only. The slope is given less three of its standard errors:
+    nobody is refused for batches that differ for other reasons than their rows.
 
     >>> cost = BatchCost()
     >>> for rows in (1, 4, 2, 8):
