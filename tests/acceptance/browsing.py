@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 from starlette.applications import Starlette
 
 import webhouse
@@ -30,6 +30,7 @@ FLAGS = (
     "--disable-sync",
 )
 SETTLE_MS = 10_000
+SHOWN_MS = 30_000  # a page is drawn in a tenth of the time: one that took a second is not drawn again for ten
 
 
 def unless_ci(reason: str) -> None:
@@ -56,6 +57,7 @@ def browser() -> Iterator[Browser]:
         unless_ci("Chromium is not installed: apt-get install -y chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        expect.set_options(timeout=SHOWN_MS)
         yield browser
         browser.close()
 

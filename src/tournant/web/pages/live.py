@@ -1,6 +1,7 @@
 """Live pages: one stream a page that sends the sections that changed, at most once a second.
 
-A page that is slow to draw is drawn less often: no more than a tenth of the time goes into it.
+A page that is slow to draw is drawn less often: no more than a tenth of the time goes into it. The first drawing of a
+stream sets no pace, for it is slower than those after it (nothing is cached yet).
 """
 
 import asyncio
@@ -43,9 +44,8 @@ def stream_sections(
 async def _events(
     seen: str, peek: Callable[[], Awaitable[str]], render: Callable[[], Awaitable[Snapshot]]
 ) -> AsyncIterator[str]:
-    began = time.monotonic()
     first = await render()
-    pause = _pause(began)
+    pause = PERIOD_SECONDS
     sent = {name: _digest(text) for name, text in first.sections.items()}
     mark = first.mark
     yield _event(mark, first.sections if mark != seen else {})
@@ -67,6 +67,7 @@ async def _events(
 
 
 def _pause(began: float) -> float:
+    """Give the seconds from a drawing that began then to the next one."""
     return max(PERIOD_SECONDS, (time.monotonic() - began) / SHARE)
 
 
