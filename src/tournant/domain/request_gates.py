@@ -35,9 +35,11 @@ class StepCounts:
         """Whether entities, not requests, were divided."""
         return 0 < self.share < 1 and bool(self.candidate.clusters or self.stable.clusters)
 
-    def trials(self, count: Callable[[Observation], int]) -> Trials:
-        """Give the step's trials of what `count` counts."""
-        requests = self.candidate.requests + (self.stable.requests if 0 < self.share < 1 else 0)
+    def trials(
+        self, count: Callable[[Observation], int], of: Callable[[Observation], int] = lambda seen: seen.requests
+    ) -> Trials:
+        """Give the step's trials of what `count` counts: `of` its requests, or of a sample of them taken before they were divided."""
+        requests = of(self.candidate) + (of(self.stable) if 0 < self.share < 1 else 0)
         stable = 0 if self.share == 1 else min(count(self.stable), requests)
         return Trials(share=self.share, requests=requests, candidate=count(self.candidate), stable=stable)
 
@@ -104,17 +106,20 @@ def slowdown_gate(judge: Judge, steps: Sequence[StepCounts]) -> Gate:
 
     With both distributions of latency F, that is `max over t of F_stable(t) - F_candidate(t)`: above 0.5 - 0.05 the
     candidate's median is slower than stable's p95. The times are the bounds of the histogram's buckets, which share the
-    gate's alpha. Judged in canary steps whose requests are divided at random; a shadow's latency is of other batches.
+    gate's alpha. Judged in canary steps whose requests are divided at random, by those that were timed (all, or where
+    requests share runs a sample that did not); a shadow's latency is of other batches.
     """
     now, alpha = steps[-1], judge.alpha("slowdown") / len(LATENCY_BOUNDS_MS)
     limit = judge.strategy.max_slower_share
     assert limit is not None
     places = range(len(LATENCY_BOUNDS_MS))
     slower = [(_slower(now.stable, place), _slower(now.candidate, place)) for place in places]
-    shares = [(_share(s, now.stable.requests), _share(c, now.candidate.requests)) for s, c in slower]
+    shares = [(_share(s, now.stable.timed), _share(c, now.candidate.timed)) for s, c in slower]
     worst = max(places, key=lambda place: shares[place][1] - shares[place][0])
     bounds = [
-        difference_bounds([step.trials(partial(_slower, place=place)) for step in steps], alpha=alpha)
+        difference_bounds(
+            [step.trials(partial(_slower, place=place), lambda seen: seen.timed) for step in steps], alpha=alpha
+        )
         for place in places
     ]
     return judge_measure(
@@ -123,11 +128,11 @@ def slowdown_gate(judge: Judge, steps: Sequence[StepCounts]) -> Gate:
             name="slowdown",
             what=f"share slower than {LATENCY_BOUNDS_MS[worst]:g} ms",
             unit="share",
-            counted="requests",
+            counted="timed requests",
             point=shares[worst][1] - shares[worst][0],
             interval=Interval(max(bound.lower for bound in bounds), max(bound.upper for bound in bounds)),
             limit=limit,
-            samples=now.candidate.requests,
+            samples=now.candidate.timed,
             minimum=judge.strategy.minimum_requests,
             stable=finite(shares[worst][0]),
             candidate=finite(shares[worst][1]),
@@ -136,9 +141,8 @@ def slowdown_gate(judge: Judge, steps: Sequence[StepCounts]) -> Gate:
 
 
 def _slower(observation: Observation, place: int) -> int:
-    """Count the requests that took longer than a bound."""
-    faster = sum(observation.histogram.get(latency_bucket(index), 0) for index in range(place + 1))
-    return max(0, observation.requests - faster)
+    """Count the timed requests that took longer than a bound."""
+    return observation.timed - sum(observation.histogram.get(latency_bucket(index), 0) for index in range(place + 1))
 
 
 def _own_bounds(steps: Sequence[StepCounts], alpha: float) -> Interval:

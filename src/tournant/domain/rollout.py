@@ -205,7 +205,8 @@ class Observation:
 
     `over_slo` counts requests answered slower than the deployment's SLO, or no longer waited for; `score_sum` and
     `score_squares` are over the `rows` answered; `pair_*` over shadow pairs: candidate minus stable score on the same
-    row. `score_bins` counts scores from 0 to 1 in ten equal bins. `clusters` has, where a canary's split is by entity, requests, errors and over SLO by group of entities.
+    row. `histogram` counts latencies, whose sum is `latency_sum_ms`: of all requests, or where many share a model's run of a
+    sample that did not. `score_bins` counts scores from 0 to 1 in ten equal bins. `clusters` has, where a canary's split is by entity, requests, errors and over SLO by group of entities.
     """
 
     rollout: str
@@ -226,6 +227,11 @@ class Observation:
     histogram: dict[str, int] = field(default_factory=dict)
     clusters: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     score_bins: tuple[int, ...] = ()
+
+    @property
+    def timed(self) -> int:
+        """How many of the requests were counted by their latency."""
+        return sum(self.histogram.values())
 
 
 def advance(rollout: Rollout, *, now: float) -> Rollout:

@@ -11,7 +11,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since the last report of one (deployment, revision, role, rollout, epoch, bucket).
 
     `bucket` is the start of the hour of event time; `rows` predictions were given to `requests`, whose `latency` counts by
-    `domain.latency.LATENCY_BOUNDS_MS`; `score_bins` counts scores from 0 to 1 in ten equal bins; `clusters` has, where a canary's split is by entity, requests, errors and over SLO by group of
+    `domain.latency.LATENCY_BOUNDS_MS`, those of a sample where they are compared and runs are shared; `score_bins` counts scores from 0 to 1 in ten equal bins; `clusters` has, where a canary's split is by entity, requests, errors and over SLO by group of
     entities; the `pair_*` sums are shadow score minus answered score on the same row.
     """
 

@@ -46,7 +46,7 @@ class Answer(msgspec.Struct, gc=False):
 class Answered:
     """One request on its way: identities of its rows, and the answers found so far; complete once it is handed out."""
 
-    __slots__ = ("arms", "due", "endpoint", "entities", "event_time", "ids", "request", "scores")
+    __slots__ = ("alone", "arms", "due", "endpoint", "entities", "event_time", "ids", "request", "scores", "timed")
 
     def __init__(self, endpoint: Endpoint, request: Request, headers: Headers, event_time: float) -> None:
         """Begin without answers."""
@@ -57,6 +57,9 @@ class Answered:
         self.entities = endpoint.entities(request.rows, headers)
         asked = asked_seconds(headers)
         self.due = None if asked is None else time.monotonic() + asked  # when its client stops waiting, if it said
+        compared = endpoint.compares(len(self.ids))
+        self.alone = compared is True
+        self.timed = compared is not False
         self.scores: list[Any] = [None] * len(request.rows)  # a Score each, once answered
         self.arms: list[Any] = [None] * len(request.rows)  # the Arm that gave it
 
@@ -149,8 +152,8 @@ class Answerer:
     def _answered(self, rows: Answered, part: Part, outcome: Outcome, stream: Stream, *, fallback: bool) -> None:
         assert outcome.scores is not None
         cell = self._counters.cell(stream, rows.event_time)
-        latency_ms = outcome.latency_ms
-        cell.answered(latency_ms, rows.endpoint.slo_ms, part.group)
+        latency_ms, waited_ms = outcome.latency_ms, outcome.latency_ms if rows.timed else outcome.shared_ms
+        cell.answered(waited_ms, rows.endpoint.slo_ms, part.group, timed=rows.timed)
         for index, score in zip(part.indexes, outcome.scores, strict=True):
             rows.scores[index] = score
             rows.arms[index] = part.arm
@@ -164,7 +167,7 @@ class Answerer:
         elif isinstance(outcome.error, DeadlinePassed) and (fallback or rows.due is not None):
             cell.late(outcome.latency_ms, part.group, fallback=fallback)
         else:
-            cell.failed(outcome.latency_ms, rows.endpoint.slo_ms, part.group, fallback=fallback)
+            cell.failed(outcome.latency_ms, rows.endpoint.slo_ms, part.group, fallback=fallback, timed=rows.timed)
         for index in part.indexes:
             error = str(outcome.error)
             self._record(rows, part.arm, index, None, error, outcome.latency_ms, stream, fallback=False)
@@ -237,7 +240,7 @@ async def _ask(rows: Answered, part: Part, timeout_seconds: float) -> Outcome:
         values = [part.arm.values(rows.request.rows[index]) for index in part.indexes]
     except ModelFailed as exc:  # a column only this revision needs
         return Outcome(None, (time.perf_counter() - started) * 1e3, exc)
-    return await part.arm.held.ask(values, timeout_seconds, alone=rows.endpoint.compared)
+    return await part.arm.held.ask(values, timeout_seconds, alone=rows.alone)
 
 
 def _prediction(prediction_id: str, score: Score, held: Held, *, mixed: bool) -> Prediction:

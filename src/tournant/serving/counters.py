@@ -52,9 +52,15 @@ class Cell:
         self.latency = [0] * (len(LATENCY_BOUNDS_MS) + 1)
         self.score_bins = [0] * SCORE_BINS
 
-    def answered(self, latency_ms: float, slo_ms: float, group: int | None = None) -> None:
-        """Count one request that got its predictions; `latency_ms` is a row's, `group` its entity's where that splits."""
-        self._timed(latency_ms, slo_ms, group)
+    def answered(self, latency_ms: float, slo_ms: float, group: int | None = None, *, timed: bool = True) -> None:
+        """Count one request that got its predictions; `latency_ms` is a row's, `group` its entity's where that splits.
+
+        Only what is `timed` is counted by its latency: of a request that ran in company, where others are compared, is
+        said only whether it was over the SLO.
+        """
+        self._asked(group, over=latency_ms > slo_ms)
+        if timed:
+            self._timed(latency_ms)
 
     def scored(self, score: float) -> None:
         """Count one prediction's score."""
@@ -64,32 +70,38 @@ class Cell:
         self.score_sum += score
         self.score_squares += score * score
 
-    def failed(self, latency_ms: float, slo_ms: float, group: int | None = None, *, fallback: bool) -> None:
+    def failed(
+        self, latency_ms: float, slo_ms: float, group: int | None = None, *, fallback: bool, timed: bool = True
+    ) -> None:
         """Count one request without predictions; `fallback` if stable answered it."""
         self.errors += 1
         self.fallbacks += fallback
-        self._timed(latency_ms, slo_ms, group, failed=1)
+        self._asked(group, over=latency_ms > slo_ms, failed=1)
+        if timed:
+            self._timed(latency_ms)
 
     def late(self, latency_ms: float, group: int | None = None, *, fallback: bool) -> None:
         """Count one request whose answer was no longer waited for: no error, but over any SLO."""
         self.fallbacks += fallback
-        self._timed(latency_ms, 0.0, group)
+        self._asked(group, over=True)
+        self._timed(latency_ms)
 
     def bypassed(self) -> None:
         """Count one request that an open circuit breaker kept from the revision: no evidence, it was not asked."""
         self.fallbacks += 1
 
-    def _timed(self, latency_ms: float, slo_ms: float, group: int | None, failed: int = 0) -> None:
-        over = int(latency_ms > slo_ms)
+    def _asked(self, group: int | None, *, over: bool, failed: int = 0) -> None:
         self.requests += 1
-        self.latency_sum_ms += latency_ms
-        self.latency[bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += 1
         self.over_slo += over
         if group is not None:
             counts = self.clusters.setdefault(str(group), [0, 0, 0])
             counts[0] += 1
             counts[1] += failed
             counts[2] += over
+
+    def _timed(self, latency_ms: float) -> None:
+        self.latency_sum_ms += latency_ms
+        self.latency[bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += 1
 
     def add(self, other: "Cell") -> None:
         """Add another's sums, but for its groups of entities."""

@@ -1,5 +1,6 @@
 """One deployment as it is served now: who answers, who shadows, and what a request must look like."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
@@ -22,6 +23,7 @@ HEADER = "header:"
 SMALLEST_DEADLINE_SHARE = 0.25  # of the SLO: a canary always gets at least that long
 WAYS = 3.0  # a request waits for the event loop to be read, to be taken to a worker, and to be told its answer
 MARGIN_SHARE = 0.1  # of the SLO: what a client's request takes beside the models
+COMPARED_SECONDS = 0.002  # between two requests whose latencies are compared: the others may share their runs
 
 
 class Arm:
@@ -68,6 +70,7 @@ class Endpoint:
         self.shadows = tuple(Arm(shadow, "shadow", route, self.schema) for shadow in shadows)
         self._arms = (self.stable, *((self.canary,) if self.canary else ()), *self.shadows)
         self._weight = route.canary_weight if self.canary else 0
+        self._compared_at = 0.0
         self._random = random
         header = route.entity.removeprefix(HEADER) if route.entity.startswith(HEADER) else ""
         self._header = header.strip().lower().encode()
@@ -84,10 +87,21 @@ class Endpoint:
         """Whether all of its revisions run on the event loop itself, so that no request waits for anything."""
         return all(arm.held.predictor.inline for arm in self._arms)
 
-    @property
-    def compared(self) -> bool:
-        """Whether latencies are compared: then each request is run by itself, since stable's would share more runs."""
-        return len(self._arms) > 1
+    def compares(self, rows: int) -> bool | None:
+        """Tell of a request, before it is split, whether its latency is compared with another arm's; None without a canary.
+
+        What is compared is run by itself: stable's requests would share more runs than those of a canary with a tenth of
+        the traffic, and look faster than it is. A sample will do where runs can be shared at all.
+        """
+        if not self.canary:
+            return None
+        if rows > 1 or not self.inline:
+            return True
+        now = time.perf_counter()
+        if now < self._compared_at:
+            return False
+        self._compared_at = now + COMPARED_SECONDS
+        return True
 
     def entities(self, rows: Sequence[Row], headers: Headers) -> list[str | None]:
         """Give for each row of a request the value that keeps it to one side of the split, or None."""

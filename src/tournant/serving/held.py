@@ -20,11 +20,15 @@ __all__ = ["Held", "Outcome"]
 
 
 class Outcome(NamedTuple):
-    """How asking a model went: `scores` or an `error`; `latency_ms` is the call's time divided by its rows."""
+    """How asking a model went: `scores` or an `error`; `latency_ms` is the call's time divided by its rows.
+
+    `shared_ms` is the whole time of a run that was shared with other requests, 0 where it was not.
+    """
 
     scores: Sequence[Score] | None
     latency_ms: float
     error: ModelFailed | None = None
+    shared_ms: float = 0.0
 
 
 class Held:
@@ -56,7 +60,7 @@ class Held:
             if not (alone or traced()) and len(rows) == 1 and self.predictor.inline:
                 shared = await joined(self.predictor, rows[0])
             if shared:
-                scores = (shared[0],)
+                scores = (shared.score,)
             else:
                 with model_span(self.id, len(rows)):
                     scores = await self._predict(rows, timeout_seconds)
@@ -65,9 +69,9 @@ class Held:
             found, error = None, exc
         finally:
             self.in_flight -= 1
-        latency_ms = (shared[1] if shared else (time.perf_counter() - started) / len(rows)) * 1e3
-        self.latency.note(latency_ms)
-        return Outcome(found, latency_ms, error)
+        seconds = shared.seconds / shared.rows if shared else (time.perf_counter() - started) / len(rows)
+        self.latency.note(seconds * 1e3)
+        return Outcome(found, seconds * 1e3, error, shared.seconds * 1e3 if shared else 0.0)
 
     async def drain(self, timeout_seconds: float = 30.0) -> None:
         """Wait for requests in flight, then let the model go."""

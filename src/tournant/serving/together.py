@@ -14,15 +14,23 @@ from tournant.serving.outputs import Score
 from tournant.serving.predictor import Predictor
 from tournant.serving.schema import Values
 
-__all__ = ["Together", "at_once", "joined"]
+__all__ = ["Joined", "Together", "at_once", "joined"]
 
 T = TypeVar("T")
 TOGETHER = 16  # requests: more would make the first wait for longer than it gains
 _gathering: ContextVar[bool] = ContextVar("gathering", default=False)
 
 
+class Joined(NamedTuple):
+    """One row's score, from a run of so many `rows` that took `seconds`."""
+
+    score: Score
+    seconds: float
+    rows: int
+
+
 class _Asked:
-    """What a coroutine waits for: one row's score, and the seconds it took."""
+    """What a coroutine waits for: one row to have been run."""
 
     __slots__ = ("model", "row")
 
@@ -30,7 +38,7 @@ class _Asked:
         self.model = model
         self.row = row
 
-    def __await__(self) -> Generator["_Asked", tuple[Score, float], tuple[Score, float]]:
+    def __await__(self) -> Generator["_Asked", Joined, Joined]:
         return (yield self)
 
 
@@ -39,11 +47,11 @@ class _Waiting(NamedTuple):
 
     answering: Coroutine[Any, Any, Any]
     done: Callable[[Any], None]
-    told: tuple[Score, float] | Exception | None = None
+    told: Joined | Exception | None = None
 
 
-async def joined(model: Predictor, row: Values) -> tuple[Score, float] | None:
-    """Give a row's score and its share of the run's seconds, or None where nobody gathers; raises what the model does."""
+async def joined(model: Predictor, row: Values) -> Joined | None:
+    """Give a row's score, or None where nobody gathers; raises what the model does."""
     return await _Asked(model, row) if _gathering.get() else None
 
 
@@ -106,13 +114,14 @@ def _told(model: Predictor, waiting: list[tuple[_Waiting, Values]]) -> list[_Wai
         scores = ()
     if len(scores) != len(waiting):
         return [_Waiting(one.answering, one.done, _alone(model, row)) for one, row in waiting]
-    seconds = (time.perf_counter() - started) / len(waiting)
+    seconds, rows = time.perf_counter() - started, len(waiting)
     return [
-        _Waiting(one.answering, one.done, (score, seconds)) for (one, _), score in zip(waiting, scores, strict=True)
+        _Waiting(one.answering, one.done, Joined(score, seconds, rows))
+        for (one, _), score in zip(waiting, scores, strict=True)
     ]
 
 
-def _alone(model: Predictor, row: Values) -> tuple[Score, float] | Exception:
+def _alone(model: Predictor, row: Values) -> Joined | Exception:
     started = time.perf_counter()
     try:
         scores = at_once(model.predict([row]))
@@ -120,4 +129,4 @@ def _alone(model: Predictor, row: Values) -> tuple[Score, float] | Exception:
         return exc
     if len(scores) != 1:
         return ModelFailed(f"the model gave {len(scores)} predictions for 1 rows")
-    return scores[0], time.perf_counter() - started
+    return Joined(scores[0], time.perf_counter() - started, 1)

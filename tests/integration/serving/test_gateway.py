@@ -6,6 +6,8 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tournant.serving import endpoint
+
 
 def test_predicts_by_named_columns(control, gateway, converted, deployment):
     """A routed converted model answers with its score, version and revision."""
@@ -37,6 +39,29 @@ def test_canary_that_raises_is_answered_by_stable(control, gateway, converted, d
     assert control.total("flights/2", "canary", "errors") == 1
     assert control.total("flights/2", "canary", "fallbacks") == 1
     assert all(delta.rollout == "" for delta in control.deltas if delta.role == "stable")
+
+
+def test_latencies_of_a_canary_are_compared_by_requests_that_ran_alone(
+    control, gateway, converted, deployment, monkeypatch
+):
+    """Every request counts, but by its latency only one at a time of both arms together, or one of several rows; alone, all do."""
+    monkeypatch.setattr(endpoint, "COMPARED_SECONDS", 3600.0)
+    stable, canary = converted(1, 0.0625), converted(2, 0.03125)
+    control.route(deployment(stable, canary, canary=canary.id, canary_weight=5_000, rollout="r1", epoch=3))
+    control.wait_applied()
+    for _ in range(20):
+        assert gateway.predict(inputs={"plane": "N1", "x": 1.0})[0] == 200
+    control.barrier(1_000.0)
+    timed = [sum(delta.latency) for delta in control.deltas]
+    assert (sum(delta.requests for delta in control.deltas), sum(timed)) == (20, 1)
+    assert sum(delta.latency_sum_ms > 0 for delta in control.deltas) == 1
+    assert gateway.predict(inputs=[{"plane": "N1", "x": 1.0}] * 2)[0] == 200
+    control.route(deployment(stable))
+    control.wait_applied()
+    assert gateway.predict(inputs={"plane": "N1", "x": 1.0})[0] == 200
+    control.barrier(2_000.0)
+    later = control.deltas[len(timed) :]
+    assert sum(sum(delta.latency) for delta in later) == sum(delta.requests for delta in later)
 
 
 def test_shadows_pair_with_the_answer_and_are_flushed_at_a_barrier(control, gateway, converted, deployment):

@@ -1,6 +1,7 @@
 """The betting test of two arms keeps its promise under peeking and drift, and needs little more than a fixed sample."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -197,6 +198,27 @@ def test_a_candidate_much_slower_than_stable_is_stopped_though_it_keeps_the_slo(
         gate = slowdown_gate(judge, [step])
         assert gate.verdict is verdict, gate.reason
     assert "candidate share slower than 5 ms is above stable by at least" in gate.reason
+
+
+def test_only_timed_requests_are_evidence_of_speed():
+    """Those whose latency was not counted are neither fast nor slow: what is concluded is as if there were none of them."""
+    judge = Judge(RolloutStrategy(max_slower_share=0.2))
+    own, theirs = _timed("d/2", "canary", np.full(300, 40.0)), _timed("d/1", "stable", np.full(300, 2.0))
+    alone, among = (
+        slowdown_gate(
+            judge,
+            [
+                StepCounts(
+                    share=0.5,
+                    stable=replace(theirs, requests=factor * theirs.requests),
+                    candidate=replace(own, requests=factor * own.requests),
+                )
+            ],
+        )
+        for factor in (1, 10)
+    )
+    assert alone == among
+    assert alone.verdict is Verdict.FAILED and alone.samples == 300
 
 
 def test_as_fast_as_stable_is_hardly_ever_stopped():
