@@ -20,7 +20,7 @@ from tournant.serving.invocations import Invocations
 from tournant.serving.metrics import CONTENT_TYPE, render
 from tournant.serving.open_inference_http import OpenInference
 from tournant.serving.openapi import OpenApi
-from tournant.serving.shedding import glance
+from tournant.serving.shedding import Shedder
 from tournant.serving.tracing import Tracing
 
 __all__ = ["App"]
@@ -105,7 +105,7 @@ class App:
         self._faces: tuple[Face, ...] = (OpenInference(gateway), Invocations(gateway), OpenApi(gateway))
         self._tracing = tracing
         self._access = access or AccessLog(None, 0)
-        self._overloaded: dict[tuple[str, str], Reply] = {}  # by protocol and message
+        self._shedder = Shedder(gateway, self._face, self.check, _refusal, self._count)
         self._log = structlog.get_logger("tournant.gateway")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -140,30 +140,11 @@ class App:
         face = self._face(call.path)
         return self._noted(face, call, _refusal(face, error), error.code, time.perf_counter())
 
-    def shed(self, data: bytes) -> Reply | None:
+    def shed(self, data: bytes) -> bytes | None:
         """Refuse a request by its bytes, unread, where it would be refused anyhow; None where it is to be read."""
         if not self._gateway.load.refusing or self._tracing:
             return None
-        started = time.perf_counter()
-        call = glance(data)
-        if call is None:
-            return None
-        face = self._face(call.path)
-        endpoint = self._gateway.fleet.endpoints.get(face.deployment(call.path))
-        if endpoint is None:
-            return None
-        try:
-            self.check(call)
-            self._gateway.admit(endpoint)
-        except Overloaded as exc:
-            known = (face.protocol, exc.message)
-            reply = self._overloaded.get(known)
-            if reply is None:
-                reply = self._overloaded[known] = _refusal(face, exc)
-            return self._noted(face, call, reply, exc.code, started)
-        except Denied:
-            pass
-        return None
+        return self._shedder.shed(data)
 
     def _face(self, path: str) -> Face:
         if path.startswith(PREDICT):
@@ -184,18 +165,23 @@ class App:
 
     def _noted(self, face: Face, call: Call, reply: Reply, error: str, started: float) -> Reply:
         """Count an answer, and give it with the request's id."""
+        identity = self._count(face, call, reply.status, error, started)
+        return Reply(reply.status, reply.body, (*reply.headers, (b"x-request-id", identity)))
+
+    def _count(self, face: Face, call: Call, status: int, error: str, started: float) -> bytes:
+        """Count and log what a request came to, and give its id."""
         seconds = time.perf_counter() - started
         identity = request_id(header(call.headers, b"x-request-id")) or next(_new_ids).encode()
         deployment = face.deployment(call.path)
         if deployment:
             known = deployment if deployment in self._gateway.fleet.endpoints else ""
-            self._metrics.answered(known, face.protocol, reply.status, seconds)
+            self._metrics.answered(known, face.protocol, status, seconds)
             if error:
                 self._metrics.failed(known, face.protocol, error)
         if self._access.on:
             trace = trace_id(header(call.headers, b"traceparent"))
-            self._access.note(call.method, call.path, reply.status, seconds, identity.decode(), trace, error)
-        return Reply(reply.status, reply.body, (*reply.headers, (b"x-request-id", identity)))
+            self._access.note(call.method, call.path, status, seconds, identity.decode(), trace, error)
+        return identity
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

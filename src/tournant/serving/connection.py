@@ -165,7 +165,7 @@ class Connection(asyncio.Protocol):
         if self._phase is _Phase.IDLE and not self._busy and not self._waiting and not self._full:
             refusal = self._app.shed(data)
             if refusal:
-                self._listener.write(self._transport, encoded(refusal, b"", bodiless=False), self._loop)
+                self._listener.write(self._transport, refusal, self._loop)
                 self._since = self._loop.time()
                 return
         try:

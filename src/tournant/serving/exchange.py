@@ -57,8 +57,8 @@ class Application(Protocol):
     arrived: Callable[[], None]  # told when a client's bytes are about to be read
     turned: Callable[[], None]  # told when all is read, and what need not wait is answered
 
-    def shed(self, data: bytes) -> Reply | None:
-        """Refuse a request by the first bytes of it, if it is whole with them and there is too much to do; else None."""
+    def shed(self, data: bytes) -> bytes | None:
+        """Give the refusal of a request by the first bytes of it, if it is whole with them and there is too much to do; else None."""
         ...
 
     def check(self, call: Call) -> None:

@@ -86,11 +86,21 @@ class Gateway:
 
     def admit(self, endpoint: Endpoint) -> None:
         """Overloaded, at once, for a request whose waiting alone would spend half of its SLO."""
-        try:
-            self.load.admit(endpoint.slo_ms, endpoint.wait_ms(self.load.each_seconds))
-        except Overloaded:
+        limit_ms = self.too_long_ms(endpoint)
+        if limit_ms:
+            raise self.overloaded(limit_ms)
+
+    def too_long_ms(self, endpoint: Endpoint) -> float:
+        """Give for how long a request may wait, if it would wait for longer and is refused; else 0."""
+        limit_ms = self.load.too_long_ms(endpoint.slo_ms, endpoint.wait_ms(self.load.each_seconds))
+        if limit_ms:
             self.load.refused()
-            raise
+        return limit_ms
+
+    @staticmethod
+    def overloaded(limit_ms: float) -> Overloaded:
+        """Say that a request would wait for longer than that."""
+        return Overloaded(f"overloaded: requests would wait for more than {limit_ms:.0f} ms; try again later")
 
     def samples(self) -> list[Sample]:
         """Give the metrics of all gateway processes of this home."""

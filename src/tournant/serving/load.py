@@ -4,8 +4,6 @@ import asyncio
 import time
 from collections import deque
 
-from tournant.errors import Overloaded
-
 __all__ = ["LoopLoad"]
 
 TICK_SECONDS = 0.01
@@ -64,15 +62,14 @@ class LoopLoad:
         if (time.perf_counter() - self._ended_at) * 1e3 > self._asked_before * self._cost_ms:
             self._asked_before = self._asked_earlier = 0.0  # nobody can have waited since then
 
-    def admit(self, slo_ms: float, model_ms: float = 0.0) -> None:
-        """Overloaded if waiting, here and then for the model, takes more than half of a deployment's SLO now."""
+    def too_long_ms(self, slo_ms: float, model_ms: float = 0.0) -> float:
+        """Give how long is too long, if a request has to wait for longer now, here and then for the model; else 0."""
         waits, share = self._lag_seconds * 1e3 + model_ms, SHARE * slo_ms
         if self._turning and waits <= share:
             waits = (self._asked_before + self._asked) * self._cost_ms + model_ms
             if self._asked_earlier * self._cost_ms <= CALM * slo_ms:
                 share = BURST_SHARE * slo_ms
-        if waits > share:
-            raise Overloaded(f"overloaded: requests would wait for more than {share:.0f} ms; try again later")
+        return share if waits > share else 0.0
 
     @property
     def each_seconds(self) -> float:

@@ -7,9 +7,9 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
-import tournant.serving.app as app_module
 import tournant.serving.gateway as gateway_module
 import tournant.serving.load as load_module
+import tournant.serving.shedding as shedding_module
 from tournant.serving.metrics import Metrics, Sample, render
 from tournant.serving.shedding import glance
 
@@ -132,7 +132,7 @@ def test_who_is_refused_unread_is_told_and_counted_the_same(control, gateway, co
     control.route(deployment(converted(1)))
     control.wait_applied()
     glanced = []
-    monkeypatch.setattr(app_module, "glance", lambda data: glanced.append(glance(data)) or glanced[-1])
+    monkeypatch.setattr(shedding_module, "glance", lambda head: glanced.append(glance(head)) or glanced[-1])
     body = b'{"inputs": {"plane": "N1", "x": 0.25}}'
     head = b"POST /predict/flights HTTP/1.1\r\nHost: x\r\nX-Request-Id: a-%d\r\nContent-Length: %d\r\n\r\n"
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as client:
@@ -150,7 +150,7 @@ def test_who_is_refused_unread_is_told_and_counted_the_same(control, gateway, co
     assert answers[0].startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"x-request-id: ID\r\n" in answers[0]
     assert b"retry-after: 1\r\n" in answers[0]
-    assert [call.path for call in glanced[:2]] == ["/predict/flights"] * 2
+    assert [found.call.path for found in glanced[:2]] == ["/predict/flights"] * 2
     assert exposed(gateway)['tournant_errors_total{deployment="flights",protocol="predict",kind="overloaded"}'] == 3
 
 
