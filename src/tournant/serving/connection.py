@@ -22,6 +22,7 @@ HEAD_SECONDS = 10.0  # for a whole head, from its first byte
 BODY_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 75.0  # between two requests, or before the first
 LOOK_SECONDS = 0.25  # between two looks at who is late
+LOOKED = 256  # connections at a time: to look at thousands would hold up everybody
 HEAD_LIMIT_BYTES = 64 << 10
 LINGER_BYTES = 32 << 20
 LINGER_SECONDS = 2.0
@@ -53,6 +54,7 @@ class Listener:
         """Let `app` answer."""
         self.app = app
         self._timer: asyncio.TimerHandle | None = None
+        self._unseen: list[Connection] = []
         self.together = Together()
         self._turning = False
         self._unsent: list[tuple[Any, bytes]] = []
@@ -66,7 +68,8 @@ class Listener:
     def watch(self, state: Any, loop: asyncio.AbstractEventLoop) -> None:
         """Look at every connection now and then, while there is any: a timer for each request would cost more than its parsing."""
         if self._timer is None:
-            self._timer = loop.call_later(LOOK_SECONDS, self._look, state, loop)
+            pause = LOOK_SECONDS * min(1, LOOKED / max(1, len(state.connections)))
+            self._timer = loop.call_later(pause, self._look, state, loop)
 
     def arrived(self, loop: asyncio.AbstractEventLoop) -> None:
         """Note that a client's bytes are about to be read; the first such begins a turn of the event loop."""
@@ -102,7 +105,9 @@ class Listener:
     def _look(self, state: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         now = loop.time()
-        for connection in list(state.connections):
+        self._unseen = self._unseen or list(state.connections)
+        some, self._unseen = self._unseen[:LOOKED], self._unseen[LOOKED:]
+        for connection in some:
             connection.look(now)
         if state.connections:
             self.watch(state, loop)

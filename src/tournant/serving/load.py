@@ -8,9 +8,9 @@ __all__ = ["LoopLoad"]
 
 TICK_SECONDS = 0.01
 TICKS = 4  # that must all be late before anybody is refused
-SHARE = 0.5  # of the SLO: the other half is for what comes after the wait
+SHARE = 0.4  # of the SLO: the rest is for what comes after the wait, and for what the estimate misses
 CALM = 0.1  # of the SLO: a turn that takes no more is no sign of a lasting load
-BURST_SHARE = 0.6  # of the SLO, where there was none: what piled up behind a pause of the machine's is soon worked off
+BURST_SHARE = 0.8  # of the SLO, where there was none: what piled up behind a pause of the machine's is soon worked off
 TELLING = 8  # requests in a turn, from which on it tells what one costs
 LEARNED = 0.1  # of what a turn tells
 SURPRISE = 2.0  # times the usual cost: more in one turn is the machine's doing
@@ -23,7 +23,7 @@ class LoopLoad:
     What the loop finds to be read at once, it reads in one turn, and answers most of it on the way. So a request has waited
     for those before it in its turn, and it may have come when the turn before had just begun: as many requests, times what
     one usually costs of this thread's CPU, whenever it does, those that were refused for less. Counted are requests and not
-    time, so that a pause which is the machine's doing refuses nobody.
+    time, so that a pause which is the machine's doing refuses nobody; but where others are refused, such a pause counts, too.
 
     What else makes the loop late shows in how late it comes to what is due.
     """
@@ -66,9 +66,12 @@ class LoopLoad:
         """Give how long is too long, if a request has to wait for longer now, here and then for the model; else 0."""
         waits, share = self._lag_seconds * 1e3 + model_ms, SHARE * slo_ms
         if self._turning and waits <= share:
-            waits = (self._asked_before + self._asked) * self._cost_ms + model_ms
-            if self._asked_earlier * self._cost_ms <= CALM * slo_ms:
+            before_ms = self._asked_before * self._cost_ms
+            if self.refusing:  # late for whatever reason: where there is too much to do, nothing makes up for it
+                before_ms = max(before_ms, self._late[-1] * 1e3)
+            elif self._asked_earlier * self._cost_ms <= CALM * slo_ms:
                 share = BURST_SHARE * slo_ms
+            waits = before_ms + self._asked * self._cost_ms + model_ms
         return share if waits > share else 0.0
 
     @property

@@ -28,7 +28,7 @@ async def turns(*counts):
     return let_in
 
 
-@pytest.mark.parametrize("count", [1, 100, 500])
+@pytest.mark.parametrize("count", [1, 100, 700])
 def test_a_turn_that_can_be_answered_in_time_is(count):
     """However many come at once, and whatever made them: a pause of the machine's refuses nobody."""
     assert asyncio.run(turns(count)) == [count]
@@ -36,14 +36,31 @@ def test_a_turn_that_can_be_answered_in_time_is(count):
 
 def test_a_burst_has_an_end():
     """Whoever could not be answered within the SLO is told so at once."""
-    assert asyncio.run(turns(4_000)) == [600]
+    assert asyncio.run(turns(4_000)) == [800]
 
 
-def test_turn_after_turn_there_is_room_for_half_of_the_slo():
+def test_turn_after_turn_there_is_room_for_two_fifths_of_the_slo():
     """Who comes while one turn is worked on waits for the rest of it, too."""
-    assert asyncio.run(turns(400, 400, 400, 400)) == [400, 200, 260, 212]  # to refuse 200 costs as much as to answer 40
+    assert asyncio.run(turns(400, 400, 400, 400)) == [400, 400, 0, 319]  # to refuse 400 costs as much as to answer 80
 
 
 def test_what_piled_up_once_is_worked_off():
     """Each turn after it is shorter."""
-    assert asyncio.run(turns(10, 400, 200, 100, 50)) == [10, 400, 200, 100, 50]
+    assert asyncio.run(turns(10, 500, 250, 125, 60)) == [10, 500, 250, 125, 60]
+
+
+def test_a_late_loop_counts_where_others_are_refused():
+    """A pause that is the machine's doing refuses nobody; where there is too much to do, who came in it has waited for it."""
+
+    async def let_in(refusing):
+        load = LoopLoad()
+        load.start()
+        load._late[-1] = 0.05  # as the last tick found it
+        if refusing:
+            load.refused()
+        load.arrived()
+        load.stop()
+        return not load.too_long_ms(SLO_MS)
+
+    assert asyncio.run(let_in(refusing=False))
+    assert not asyncio.run(let_in(refusing=True))
