@@ -1,32 +1,33 @@
-"""Runs a load in a process of its own, while this one does something to the server."""
+"""Runs a load, or a watch, in a process of its own, while this one does something to the server."""
 
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any
-
-from benchmarks.load import Load
+from typing import Any, Generic, TypeVar
 
 __all__ = ["Beside"]
 
+T = TypeVar("T")
 
-class Beside:
-    """A load that goes on until it is told to end.
+
+class Beside(Generic[T]):
+    """Work that goes on until it is told to end; `found` is what came of it, once it has.
 
     with Beside(drive, port, requests, connections=16) as load:
         ...
     load.found
     """
 
-    def __init__(self, work: Callable[..., Load], *arguments: Any, **named: Any) -> None:
+    found: T
+
+    def __init__(self, work: Callable[..., T], *arguments: Any, **named: Any) -> None:
         """Prepare `work`, which also gets `done`."""
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_run, args=(theirs, work, arguments, named), daemon=True)
-        self.found = Load()
 
-    def __enter__(self) -> "Beside":
+    def __enter__(self) -> "Beside[T]":
         """Begin; return once it works."""
         self._process.start()
         self._pipe.recv()
@@ -42,7 +43,7 @@ class Beside:
         self.found = found
 
 
-def _run(pipe: Connection, work: Callable[..., Load], arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+def _run(pipe: Connection, work: Callable[..., object], arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
     pipe.send("works")
     try:
         pipe.send(work(*arguments, done=pipe.poll, **named))

@@ -35,6 +35,7 @@ class Load:
     seconds: float = 0.0
     client_cpu_seconds: float = 0.0
     latencies_ms: "array[float]" = field(default_factory=lambda: array("d"))
+    answered_at: "array[float]" = field(default_factory=lambda: array("d"))  # seconds of `time.perf_counter`
     refused_ms: "array[float]" = field(default_factory=lambda: array("d"))
     late_ms: "array[float]" = field(default_factory=lambda: array("d"))  # of the client itself
     without_retry_after: int = 0
@@ -65,10 +66,13 @@ class Load:
         """A latency quantile in milliseconds."""
         return quantile(self.latencies_ms, share)
 
-    def note(self, status: int, head: bytes, milliseconds: float) -> None:
-        """Take in an answer."""
+    def note(self, status: int, head: bytes, since: float) -> None:
+        """Take in an answer to what was due then."""
+        now = time.perf_counter()
+        milliseconds = 1000 * (now - since)
         if status == 200:
             self.latencies_ms.append(milliseconds)
+            self.answered_at.append(now)
         elif status == 503:
             self.refused_ms.append(milliseconds)
             self.without_retry_after += b"retry-after:" not in head.lower()
@@ -188,7 +192,7 @@ class _Clients:
 
     def answered(self, connection: _Connection, status: int, head: bytes) -> None:
         """Take in an answer, and use the connection again."""
-        self.load.note(status, head, 1000 * (time.perf_counter() - connection.since))
+        self.load.note(status, head, connection.since)
         self._ready(connection)
 
     def lost(self, connection: _Connection) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from benchmarks.beside import Beside
 from benchmarks.load import Load, drive, drive_steadily, quantile
+from benchmarks.pauses import watch
 from benchmarks.processes import proportional_bytes, tree
 from benchmarks.serving_ours import SLO_MS, Ours
 from benchmarks.serving_sides import ask
@@ -41,6 +42,7 @@ class Overload:
     """What came of twice as many requests as can be answered."""
 
     p99_ms: float
+    p99_between_pauses_ms: float  # of those whose time met no pause of the machine's
     refused_share: float
     refusal_ms: float
     others: int
@@ -49,11 +51,17 @@ class Overload:
 
 def overload(port: int, requests: list[bytes], capacity: float, seconds: float, name: str) -> Overload:
     """Send twice the capacity, steadily; the client's own lateness counts against the server."""
-    with Beside(drive_steadily, port, requests, per_second=2 * capacity, connections=OVERLOAD_CONNECTIONS) as load:
+    with (
+        Beside(watch) as watching,
+        Beside(drive_steadily, port, requests, per_second=2 * capacity, connections=OVERLOAD_CONNECTIONS) as load,
+    ):
         time.sleep(seconds)
-    found = load.found
+    found, pauses = load.found, watching.found
+    answers = zip(found.answered_at, found.latencies_ms, strict=True)
+    between = [ms for at, ms in answers if not pauses.met(at - ms / 1000, at)]
     told = Overload(
         p99_ms=found.quantile(0.99),
+        p99_between_pauses_ms=quantile(between, 0.99),
         refused_share=len(found.refused_ms) / max(found.requests, 1),
         refusal_ms=quantile(found.refused_ms, 0.5),
         others=found.failed.total() + found.died,
@@ -62,7 +70,8 @@ def overload(port: int, requests: list[bytes], capacity: float, seconds: float, 
     print(
         f"{name} at twice its capacity ({2 * capacity:,.0f}/s asked): {found.per_second:,.0f}/s answered, p99 {told.p99_ms:.1f} ms,"
         f" p99.9 {found.quantile(0.999):.1f} ms; {told.refused_share:.0%} refused (median {told.refusal_ms:.1f} ms), {told.others} failed,"
-        f" the client late by {quantile(found.late_ms, 0.99):.1f} ms at p99"
+        f" the client late by {quantile(found.late_ms, 0.99):.1f} ms at p99\n"
+        f"  {pauses}; the {len(between):,} answers whose time met none: p99 {told.p99_between_pauses_ms:.1f} ms"
     )
     return told
 
