@@ -10,6 +10,8 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from benchmarks.load import Load
+
 __all__ = ["Pauses", "watch"]
 
 BETWEEN_SECONDS = 0.001
@@ -25,8 +27,12 @@ class Pauses:
     seconds: float = 0.0
     spans: list[tuple[float, float]] = field(default_factory=list)
 
-    def met(self, start: float, end: float) -> bool:
-        """Tell whether anything of a time was in a pause."""
+    def missed(self, load: Load) -> list[float]:
+        """Give the latencies, in milliseconds, of the answers whose time met no pause."""
+        answers = zip(load.answered_at, load.latencies_ms, strict=True)
+        return [ms for at, ms in answers if not self._met(at - ms / 1000, at)]
+
+    def _met(self, start: float, end: float) -> bool:
         place = bisect_left(self.spans, (end, 0.0))
         return place > 0 and self.spans[place - 1][1] >= start
 

@@ -10,7 +10,9 @@ import os
 import shutil
 from pathlib import Path
 
-from benchmarks.load import after, drive
+from benchmarks.beside import Beside
+from benchmarks.load import after, drive, quantile
+from benchmarks.pauses import watch
 from benchmarks.serving_comparison import Measured, compare, measure
 from benchmarks.serving_endurance import check_slo, overload, soak, swap
 from benchmarks.serving_models import train
@@ -27,6 +29,7 @@ def run(*, quick: bool) -> dict[str, Figure]:
     rounds, seconds = (1, 1.5) if quick else (3, 6.0)
     minutes = float(os.environ.get("SOAK_MINUTES") or (0.35 if quick else 30))
     shutil.rmtree(WORK, ignore_errors=True)
+    print(f"At rest, {watch(done=after(10.0))}.")
     models = train(WORK / "models")
     ours = make_ours(models, WORK / "tournant")
     ours.start_process()
@@ -80,7 +83,10 @@ def _ours_alone(
     held = ours.release("bench", "challenger", HELD_SHADOW)
     ours.wait(held, Phase.SHADOW)
     for _ in range(1 if quick else 3):
-        measure(ours, shadow, 16, seconds, words=", shadow")
+        with Beside(watch) as watching:
+            load = measure(ours, shadow, 16, seconds, words=", shadow")
+        between = watching.found.missed(load)
+        print(f"  {watching.found}; the answers whose time met none: p99 {quantile(between, 0.99):.2f} ms")
     ours.abort(held, Phase.SHADOW)
 
     first_release(ours, "plain", "plain")
