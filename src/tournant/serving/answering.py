@@ -152,8 +152,13 @@ class Answerer:
     def _answered(self, rows: Answered, part: Part, outcome: Outcome, stream: Stream, *, fallback: bool) -> None:
         assert outcome.scores is not None
         cell = self._counters.cell(stream, rows.event_time)
-        latency_ms, waited_ms = outcome.latency_ms, outcome.latency_ms if rows.timed else outcome.shared_ms
-        cell.answered(waited_ms, rows.endpoint.slo_ms, part.group, timed=rows.timed)
+        latency_ms = outcome.latency_ms
+        cell.answered(
+            latency_ms if rows.timed else max(latency_ms, outcome.shared_ms),
+            rows.endpoint.slo_ms,
+            part.group,
+            timed=rows.timed,
+        )
         for index, score in zip(part.indexes, outcome.scores, strict=True):
             rows.scores[index] = score
             rows.arms[index] = part.arm

@@ -85,7 +85,7 @@ class Gateway:
         return await self._answerer.answer(endpoint, request, headers, only)
 
     def admit(self, endpoint: Endpoint) -> None:
-        """Overloaded, at once, for a request whose waiting alone would spend half of its SLO."""
+        """Overloaded, at once, for a request whose waiting alone would spend too much of its SLO (see `LoopLoad`)."""
         limit_ms = self.too_long_ms(endpoint)
         if limit_ms:
             raise self.overloaded(limit_ms)

@@ -16,6 +16,7 @@ from tournant.serving.wire import encoded
 __all__ = ["Glance", "Shedder", "glance"]
 
 KNOWN_HEADS = 1024
+KNOWN_BYTES = 2048  # of a head; longer ones are looked at each time
 _LINE = re.compile(rb"POST (/[!-$&->@-~]*) HTTP/1\.1\r\n")  # no query, nothing quoted
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n(?![ \t])")
 _ODD = re.compile(rb"\r\n(?:transfer-encoding|upgrade|expect|connection(?!: keep-alive\r))")
@@ -114,7 +115,7 @@ class Shedder:
                 self._check(found.call)
             except TournantError:
                 known = None
-        if not found or not found.unique:
+        if len(head) <= KNOWN_BYTES and not (found and found.unique):
             if len(self._heads) >= KNOWN_HEADS:
                 self._heads.clear()
             self._heads[head] = known

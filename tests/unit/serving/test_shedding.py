@@ -76,9 +76,10 @@ def test_who_may_not_ask_is_not_told_about_the_load(shedder):
 
 
 def test_heads_are_remembered_within_bounds(shedder):
-    """Those that name their request are not, for they do not come again."""
+    """Those that name their request are not, for they do not come again; nor are long ones."""
     for number in range(2 * KNOWN_HEADS):
         shedder.shed(LINE + b"X-Request-Id: %d\r\n" % number + LENGTH + b"\r\n{}")
+    assert shedder.shed(LINE + b"X-Other: " + 4096 * b"x" + b"\r\n" + LENGTH + b"\r\n{}")
     assert not shedder._heads
     for number in range(2 * KNOWN_HEADS):
         shedder.shed(LINE + b"X-Other: %d\r\n" % number + LENGTH + b"\r\n{}")
