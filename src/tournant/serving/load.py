@@ -8,7 +8,9 @@ __all__ = ["LoopLoad"]
 
 TICK_SECONDS = 0.01
 TICKS = 4  # that must all be late before anybody is refused
-SHARE = 0.4  # of the SLO: the rest is for what comes after the wait, and for what the estimate misses
+SHARE = 0.5  # of the SLO: the other half is for what comes after the wait
+LASTING_SHARE = 0.4  # of the SLO, where others have been refused for long: also for what the estimate misses
+LASTING_SECONDS = 0.25
 CALM = 0.1  # of the SLO: a turn that takes no more is no sign of a lasting load
 BURST_SHARE = 0.8  # of the SLO, where there was none: what piled up behind a pause of the machine's is soon worked off
 TELLING = 8  # requests in a turn, from which on it tells what one costs
@@ -23,7 +25,7 @@ class LoopLoad:
     What the loop finds to be read at once, it reads in one turn, and answers most of it on the way. So a request has waited
     for those before it in its turn, and it may have come when the turn before had just begun: as many requests, times what
     one usually costs of this thread's CPU, whenever it does, those that were refused for less. Counted are requests and not
-    time, so that a pause which is the machine's doing refuses nobody; but where others are refused, such a pause counts, too.
+    time, so that a pause which is the machine's doing refuses nobody; but where others have been refused for a while, it counts, too.
 
     What else makes the loop late shows in how late it comes to what is due.
     """
@@ -40,6 +42,7 @@ class LoopLoad:
         self._asked = self._asked_before = self._asked_earlier = 0.0  # in answers' worth
         self._cost_ms = 0.1
         self._refused = False
+        self._refusing_since = 0.0
         self.refusing = False  # somebody was refused in this turn or the last
 
     def start(self) -> None:
@@ -64,10 +67,11 @@ class LoopLoad:
 
     def too_long_ms(self, slo_ms: float, model_ms: float = 0.0) -> float:
         """Give how long is too long, if a request has to wait for longer now, here and then for the model; else 0."""
-        waits, share = self._lag_seconds * 1e3 + model_ms, SHARE * slo_ms
+        lasting = self.refusing and time.perf_counter() - self._refusing_since > LASTING_SECONDS
+        waits, share = self._lag_seconds * 1e3 + model_ms, (LASTING_SHARE if lasting else SHARE) * slo_ms
         if self._turning and waits <= share:
             before_ms = self._asked_before * self._cost_ms
-            if self.refusing:  # late for whatever reason: where there is too much to do, nothing makes up for it
+            if lasting:  # late for whatever reason: where there is always too much to do, nothing makes up for it
                 before_ms = max(before_ms, self._late[-1] * 1e3)
             elif self._asked_earlier * self._cost_ms <= CALM * slo_ms:
                 share = BURST_SHARE * slo_ms
@@ -81,6 +85,8 @@ class LoopLoad:
 
     def refused(self) -> None:
         """Note that a request is refused: it costs little, and others may be, too."""
+        if not self.refusing:
+            self._refusing_since = time.perf_counter()
         self._refused = self.refusing = True
         if self._turning:
             self._asked -= 1 - REFUSAL

@@ -144,6 +144,7 @@ def test_who_is_refused_unread_is_told_and_counted_the_same(control, gateway, co
         with monkeypatch.context() as overloaded:
             overloaded.setattr(load_module, "SHARE", -1.0)
             overloaded.setattr(load_module, "BURST_SHARE", -1.0)
+            overloaded.setattr(load_module, "LASTING_SHARE", -1.0)
             answers = [asked(number) for number in range(3)]
         assert asked(3).startswith(b"HTTP/1.1 200 OK\r\n")
     assert answers[0] == answers[1] == answers[2]

@@ -39,9 +39,9 @@ def test_a_burst_has_an_end():
     assert asyncio.run(turns(4_000)) == [800]
 
 
-def test_turn_after_turn_there_is_room_for_two_fifths_of_the_slo():
+def test_turn_after_turn_there_is_room_for_half_of_the_slo():
     """Who comes while one turn is worked on waits for the rest of it, too."""
-    assert asyncio.run(turns(400, 400, 400, 400)) == [400, 400, 0, 319]  # to refuse 400 costs as much as to answer 80
+    assert asyncio.run(turns(400, 400, 400, 400)) == [400, 400, 100, 340]  # to refuse 300 costs as much as to answer 60
 
 
 def test_what_piled_up_once_is_worked_off():
@@ -49,18 +49,20 @@ def test_what_piled_up_once_is_worked_off():
     assert asyncio.run(turns(10, 500, 250, 125, 60)) == [10, 500, 250, 125, 60]
 
 
-def test_a_late_loop_counts_where_others_are_refused():
-    """A pause that is the machine's doing refuses nobody; where there is too much to do, who came in it has waited for it."""
+def test_a_late_loop_counts_where_others_are_refused_for_long():
+    """A pause that is the machine's doing refuses nobody; where there is always too much to do, who came in it has waited for it."""
 
-    async def let_in(refusing):
+    async def let_in(refusing_seconds):
         load = LoopLoad()
         load.start()
         load._late[-1] = 0.05  # as the last tick found it
-        if refusing:
+        if refusing_seconds is not None:
             load.refused()
+            load._refusing_since -= refusing_seconds
         load.arrived()
         load.stop()
         return not load.too_long_ms(SLO_MS)
 
-    assert asyncio.run(let_in(refusing=False))
-    assert not asyncio.run(let_in(refusing=True))
+    assert asyncio.run(let_in(None))
+    assert asyncio.run(let_in(0.0))
+    assert not asyncio.run(let_in(1.0))
