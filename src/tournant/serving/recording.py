@@ -1,5 +1,7 @@
 """The gateway's end of the recorder process."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -22,6 +24,11 @@ class Recorder:
         self._log = log
         self._environ = dict(environ)
         self._process = self._spawn()
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
 
     def convert(self, spool: Path) -> Segmented:
         """Give the segment made of a spool file; Unavailable if the process died (the next call starts another)."""
@@ -46,7 +53,7 @@ class Recorder:
         try:
             self._process.wait(2)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)  # its fork, too
             self._process.wait()
         if self._process.stdout:
             self._process.stdout.close()

@@ -1,11 +1,15 @@
 """Spool, recorder and counters: nothing is lost, nothing is twice, and memory has an end."""
 
+import os
+from pathlib import Path
+
 import duckdb
+import pytest
 
 from tournant.domain.registry import Column, ColumnType, Signature
-from tournant.serving import recorder
 from tournant.serving.counters import Counters, Stream
 from tournant.serving.recorder import write_segment
+from tournant.serving.recording import Recorder
 from tournant.serving.schema import RowSchema
 from tournant.serving.spool import Record, Spool, header_of
 
@@ -64,20 +68,59 @@ def test_segment_of_a_spool_is_made_once(tmp_path):
     assert write_segment(written(spool)[0]) == write_segment(written(spool)[0])
 
 
-def test_rows_too_wide_for_the_little_memory_are_written_all_the_same(tmp_path, monkeypatch):
+@pytest.fixture
+def recorder(tmp_path):
+    """A recorder process."""
+    recorder = Recorder(tmp_path / "recorder.log", os.environ)
+    yield recorder
+    recorder.close()
+
+
+def test_rows_too_wide_for_the_little_memory_are_written_all_the_same(tmp_path, recorder):
     """The recorder works in little memory, and takes more when it must."""
-    limits = ["set memory_limit = '512MB'", "reset memory_limit"]
-    monkeypatch.setattr(recorder, "_LARGER_LIMITS", limits)
-    monkeypatch.setattr(recorder, "_CONNECTIONS", [])  # of this process for other tests: it keeps the limit it has
     columns = (Column(name="text", type=ColumnType.STRING, nullable=False),)
     spool, schema = Spool(tmp_path), RowSchema(Signature(inputs=columns))
     wide = "x" * 2_000_000
     for number in range(80):
         spool.append(header_of("f", schema), record(number, schema.row_of({"text": f"{number} {wide}"})))
     spool.rotate()
-    segments = [write_segment(path) for path in written(spool)]
+    widest = max(written(spool), key=lambda path: path.stat().st_size)
+    with pytest.raises(duckdb.OutOfMemoryException):
+        write_segment(widest)
+    segments = [recorder.convert(path) for path in written(spool)]
     assert sum(segment.rows for segment in segments) == 80
-    assert len(limits) < 2
+
+
+def test_memory_that_a_segment_took_is_given_back(tmp_path, recorder):
+    """Between two segments the recorder holds what its libraries take."""
+    resident = Path(f"/proc/{recorder.pid}/statm")
+    if not resident.exists():
+        pytest.skip("resident memory is read from /proc")
+    spool, schema = Spool(tmp_path), one_column()
+    header = header_of("f", schema)
+
+    def segment(rows):
+        for number in range(rows):
+            spool.append(header, record(number, schema.row_of({"it's": number / 7})))
+        spool.rotate()
+        assert recorder.convert(written(spool)[-1]).rows == rows
+        return int(resident.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    little = segment(1)
+    assert segment(50_000) < little + 8e6
+
+
+def test_what_cannot_be_written_is_told(tmp_path, recorder):
+    """The recorder goes on with the next."""
+    spool, schema = Spool(tmp_path), one_column()
+    spool.append(header_of("f", schema), record(1, schema.row_of({"it's": 1.0})))
+    spool.rotate()
+    good = written(spool)[0]
+    bad = tmp_path / "bad.ndjson"
+    bad.write_text("no JSON at all\n")
+    bad.with_suffix(".columns.json").write_bytes(good.with_suffix(".columns.json").read_bytes())
+    assert "JSON" in recorder.convert(bad).error
+    assert recorder.convert(good).rows == 1
 
 
 def test_half_a_line_is_cut_off(tmp_path):
