@@ -9,8 +9,9 @@ __all__ = ["LoopLoad"]
 TICK_SECONDS = 0.01
 TICKS = 4  # that must all be late before anybody is refused
 SHARE = 0.5  # of the SLO: the other half is for what comes after the wait
-LASTING_SHARE = 0.4  # of the SLO, where others have been refused for long: also for what the estimate misses
+LASTING_SHARE = 0.3  # of the SLO, where others have been refused for long: also for what the estimate misses
 LASTING_SECONDS = 0.25
+QUIET_SECONDS = 0.1  # without a refusal, and it is over
 CALM = 0.1  # of the SLO: a turn that takes no more is no sign of a lasting load
 BURST_SHARE = 0.8  # of the SLO, where there was none: what piled up behind a pause of the machine's is soon worked off
 TELLING = 8  # requests in a turn, from which on it tells what one costs
@@ -42,7 +43,7 @@ class LoopLoad:
         self._asked = self._asked_before = self._asked_earlier = 0.0  # in answers' worth
         self._cost_ms = 0.1
         self._refused = False
-        self._refusing_since = 0.0
+        self._refusing_since = self._refused_at = -QUIET_SECONDS
         self.refusing = False  # somebody was refused in this turn or the last
 
     def start(self) -> None:
@@ -67,7 +68,7 @@ class LoopLoad:
 
     def too_long_ms(self, slo_ms: float, model_ms: float = 0.0) -> float:
         """Give how long is too long, if a request has to wait for longer now, here and then for the model; else 0."""
-        lasting = self.refusing and time.perf_counter() - self._refusing_since > LASTING_SECONDS
+        lasting = self._lasting()
         waits, share = self._lag_seconds * 1e3 + model_ms, (LASTING_SHARE if lasting else SHARE) * slo_ms
         if self._turning and waits <= share:
             before_ms = self._asked_before * self._cost_ms
@@ -85,8 +86,10 @@ class LoopLoad:
 
     def refused(self) -> None:
         """Note that a request is refused: it costs little, and others may be, too."""
-        if not self.refusing:
-            self._refusing_since = time.perf_counter()
+        now = time.perf_counter()
+        if now - self._refused_at > QUIET_SECONDS:
+            self._refusing_since = now
+        self._refused_at = now
         self._refused = self.refusing = True
         if self._turning:
             self._asked -= 1 - REFUSAL
@@ -102,6 +105,12 @@ class LoopLoad:
             self._cost_ms += LEARNED * (cost_ms - self._cost_ms)
         self._spent_seconds = spent_seconds
         self._asked_earlier, self._asked_before, self._asked = self._asked_before, self._asked, 0.0
+
+    def _lasting(self) -> bool:
+        """Whether others have been refused for a while; where a model waits in batches, not in every turn."""
+        if self._refused_at - self._refusing_since < LASTING_SECONDS:
+            return False
+        return time.perf_counter() - self._refused_at < QUIET_SECONDS
 
     def _tick(self) -> None:
         now = self._loop.time()

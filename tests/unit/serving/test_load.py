@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tournant.serving.load import LoopLoad
+from tournant.serving.load import LASTING_SHARE, QUIET_SECONDS, LoopLoad
 
 SLO_MS = 100.0
 
@@ -52,13 +52,14 @@ def test_what_piled_up_once_is_worked_off():
 def test_a_late_loop_counts_where_others_are_refused_for_long():
     """A pause that is the machine's doing refuses nobody; where there is always too much to do, who came in it has waited for it."""
 
-    async def let_in(refusing_seconds):
+    async def let_in(refusing_seconds, quiet_seconds=0.0):
         load = LoopLoad()
         load.start()
         load._late[-1] = 0.05  # as the last tick found it
         if refusing_seconds is not None:
             load.refused()
             load._refusing_since -= refusing_seconds
+            load._refused_at -= quiet_seconds
         load.arrived()
         load.stop()
         return not load.too_long_ms(SLO_MS)
@@ -66,3 +67,23 @@ def test_a_late_loop_counts_where_others_are_refused_for_long():
     assert asyncio.run(let_in(None))
     assert asyncio.run(let_in(0.0))
     assert not asyncio.run(let_in(1.0))
+    assert asyncio.run(let_in(1.0, 2 * QUIET_SECONDS))
+
+
+def test_turns_without_a_refusal_do_not_end_a_lasting_load():
+    """A model that works in batches is not asked for too much in every turn."""
+
+    async def room_ms():
+        load = LoopLoad()
+        load.start()
+        load.refused()
+        load._refusing_since -= 1.0
+        for _ in range(3):
+            load.arrived()
+            load.turned()
+        assert not load.refusing
+        load.arrived()
+        load.stop()
+        return load.too_long_ms(SLO_MS, 60.0)
+
+    assert asyncio.run(room_ms()) == LASTING_SHARE * SLO_MS
