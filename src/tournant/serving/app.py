@@ -118,11 +118,6 @@ class App:
         if self._proof and call.path not in OPEN:
             _demand(call.headers, self._proof)
 
-    def immediate(self, call: Call) -> bool:
-        """Tell whether `respond` will wait for nothing: all that may be asked runs on the event loop itself."""
-        endpoint = self._gateway.fleet.endpoints.get(self._face(call.path).deployment(call.path))
-        return endpoint is not None and endpoint.inline
-
     async def respond(self, call: Call) -> Reply:
         """Answer one request."""
         started = time.perf_counter()

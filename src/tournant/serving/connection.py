@@ -116,12 +116,12 @@ class Listener:
 class Connection(asyncio.Protocol):
     """One client's connection.
 
-    Whatever need not wait is answered where it is read: no task is made for it. Whoever opens many connections and says
-    little holds none for long.
+    A request is begun where it is read: no task is made for it. Whoever opens many connections and says little holds none for
+    long.
     """
 
     def __init__(self, listener: Listener, state: Any, loop: asyncio.AbstractEventLoop) -> None:
-        """Belong to `listener`; `state` is where uvicorn's server looks for connections and tasks that it has to wait for."""
+        """Belong to `listener`; `state` is where uvicorn's server looks for connections that it has to wait for."""
         self._listener = listener
         self._app = listener.app
         self._state = state
@@ -339,24 +339,15 @@ class Connection(asyncio.Protocol):
         app, call = self._app, asked.call
         if asked.fault:
             self._answer(asked, app.refuse(call, asked.fault))
-        elif app.immediate(call):
-            self._busy = True
-            self._listener.together.add(app.respond(call), partial(self._found, asked))
         else:
             self._busy = True
-            task = self._loop.create_task(app.respond(call))
-            self._state.tasks.add(task)
-            task.add_done_callback(partial(self._answered, asked))
+            self._listener.together.add(app.respond(call), partial(self._found, asked))
 
-    def _answered(self, asked: _Asked, task: asyncio.Task[Reply]) -> None:
-        self._state.tasks.discard(task)
-        if task.cancelled() or task.exception():
+    def _found(self, asked: _Asked, reply: Reply | None) -> None:
+        self._busy = False
+        if reply is None:
             self._transport.close()
             return
-        self._found(asked, task.result())
-
-    def _found(self, asked: _Asked, reply: Reply) -> None:
-        self._busy = False
         self._answer(asked, reply)
         if not self._proceeding and (self._waiting or self._unread):
             self._proceed()

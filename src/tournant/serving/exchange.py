@@ -65,10 +65,6 @@ class Application(Protocol):
         """Raise a TournantError if a request is to be refused by its head alone."""
         ...
 
-    def immediate(self, call: Call) -> bool:
-        """Tell whether `respond` will wait for nothing."""
-        ...
-
     async def respond(self, call: Call) -> Reply:
         """Answer a request; raises nothing."""
         ...

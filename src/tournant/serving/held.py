@@ -13,7 +13,7 @@ from tournant.serving.outputs import Score, check_scores
 from tournant.serving.predictor import Predictor
 from tournant.serving.schema import Values
 from tournant.serving.split import Breaker
-from tournant.serving.together import joined
+from tournant.serving.together import deadline, joined
 from tournant.serving.tracing import model_span, traced
 
 __all__ = ["Held", "Outcome"]
@@ -84,7 +84,7 @@ class Held:
         if self.predictor.inline:
             return await self.predictor.predict(rows)
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with deadline(timeout_seconds):
                 return await self.predictor.predict(rows)
         except TimeoutError as exc:
             raise DeadlinePassed(f"no answer within its deadline of {timeout_seconds * 1e3:.0f} ms") from exc

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tournant.serving.batch_cost import BatchCost
@@ -11,6 +11,7 @@ from tournant.serving.metrics import BATCH_BOUNDS, Histogram
 from tournant.serving.outputs import Score
 from tournant.serving.patience import Patience
 from tournant.serving.schema import Values
+from tournant.serving.together import Later
 
 __all__ = ["Job", "JobQueue", "fail", "spread"]
 
@@ -22,7 +23,7 @@ class Job:
     """One request's rows; a job whose worker was lost is tried once more."""
 
     rows: Sequence[Values]
-    answer: asyncio.Future[Sequence[Score]]
+    answer: Later[Sequence[Score]]
     tries: int = 0
 
 
@@ -36,29 +37,28 @@ class JobQueue:
         self.cost = BatchCost()
         self.batches = Histogram(BATCH_BOUNDS)
         self._jobs: deque[Job] = deque()
-        self._arrived = asyncio.Event()
-        self._idle = 0
+        self._idle: list[Callable[[], None]] = []
+        self._calling = False
 
     def put(self, job: Job) -> None:
         """Queue a job."""
         self._jobs.append(job)
         self.rows += len(job.rows)
-        self._arrived.set()
+        self._call()
 
-    def wake(self) -> None:
-        """Let everyone who waits for jobs look at their workers."""
-        self._arrived.set()
+    def take(self, idle: Callable[[], None]) -> list[Job]:
+        """Give a batch; where there is none, nothing, and `idle` is called when there may be. Jobs whose asker has gone are left out."""
+        batch = self._batch(
+            min(BATCH_ROWS, -(-self.rows // (len(self._idle) + 1)))
+        )  # others idle: leave them their part
+        if not batch:
+            self._idle.append(idle)
+        return batch
 
-    async def take(self) -> list[Job]:
-        """Give a batch; nothing when somebody was woken. Those whose asker has gone are left out."""
-        if not self._jobs:
-            self._arrived.clear()
-            self._idle += 1
-            try:
-                await self._arrived.wait()
-            finally:
-                self._idle -= 1
-        return self._batch(min(BATCH_ROWS, -(-self.rows // (self._idle + 1))))  # others idle: leave them their part
+    def leave(self, idle: Callable[[], None]) -> None:
+        """Call nobody whose worker is gone."""
+        if idle in self._idle:
+            self._idle.remove(idle)
 
     def ran(self, rows: int, own_seconds: float, seconds: float) -> None:
         """Take in how long a batch took, by the worker's own account and as seen from here, where the event loop may be late."""
@@ -81,7 +81,7 @@ class JobQueue:
         """Put jobs in front, in their order."""
         self._jobs.extendleft(reversed(jobs))
         self.rows += sum(len(job.rows) for job in jobs)
-        self._arrived.set()
+        self._call()
 
     def close(self) -> None:
         """Fail what is still queued."""
@@ -89,6 +89,19 @@ class JobQueue:
             fail(job, WorkerLost("the revision was unloaded"))
         self._jobs.clear()
         self.rows = 0
+
+    def _call(self) -> None:
+        """Call who is idle, once all is queued that came in this turn of the event loop."""
+        if self._idle and not self._calling:
+            self._calling = True
+            asyncio.get_running_loop().call_soon(self._called)
+
+    def _called(self) -> None:
+        self._calling = False
+        for _ in range(len(self._idle)):
+            if not self._jobs:
+                return
+            self._idle.pop(0)()
 
     def _batch(self, limit: int) -> list[Job]:
         batch: list[Job] = []

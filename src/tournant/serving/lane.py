@@ -3,32 +3,41 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections import deque
 
 from tournant.errors import TournantError
 from tournant.serving.failures import ModelFailed, WorkerLost
 from tournant.serving.jobs import Job, JobQueue, fail, spread
-from tournant.serving.outputs import Score
-from tournant.serving.schema import Values
-from tournant.serving.worker_process import WorkerModel, WorkerProcess, columns_of
+from tournant.serving.worker_process import Ran, WorkerModel, WorkerProcess, columns_of
 
 __all__ = ["Lane", "next_pause"]
 
 LOAD_SECONDS = 120.0
+LATE_SECONDS = 0.05  # of the event loop, when a batch's time is up
 FIRST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 10.0
 LIVED = 10.0  # times the last pause: who lived so long has no reason to wait longer
 
 
 class Lane:
-    """Keeps one worker running, and serves from a queue that others may serve from too. Belongs to the event loop."""
+    """Keeps one worker running, and serves from a queue that others may serve from too. Belongs to the event loop.
+
+    A batch is sent, and its answers are handed on, where the event loop tells of what allows it: in a task of its own, each
+    would wait for one more turn of a loop that has much to do.
+    """
 
     def __init__(self, model: WorkerModel, queue: JobQueue) -> None:
         """Prepare; `start` loads."""
         self._model = model
         self._queue = queue
         self._worker: WorkerProcess | None = None
-        self._runner: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()
+        self._leaving: WorkerProcess | None = None
+        self._batch: list[Job] = []  # with the worker
+        self._singly: deque[Job] = deque()  # of a batch that the model refused
+        self._sent_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self.restarts = 0
 
     @property
@@ -39,68 +48,97 @@ class Lane:
     async def start(self) -> None:
         """Start the worker and load the model; Invalid if it does not load."""
         self._worker = await self._new()
-        self._runner = asyncio.create_task(self._run())
+        self._keeper = asyncio.create_task(self._keep())
+        self._next()
 
     async def close(self) -> None:
-        """End the worker."""
-        if self._runner:
-            self._runner.cancel()
+        """End the worker; what it had is queued again."""
+        if self._keeper:
+            self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._runner
-        if self._worker:
-            await self._worker.end()
+                await self._keeper
+        self._queue.put_back(self._drop())
+        await self._part()
 
-    async def _run(self) -> None:
+    async def _keep(self) -> None:
+        """Start another worker whenever one is gone."""
         ready, pause = time.monotonic(), 0.0
         while True:
-            if self._worker and self._worker.ended:  # while it had nothing to do
-                await self._drop()
-            if self._worker is None:
+            await self._gone.wait()
+            self._gone.clear()
+            await self._part()
+            while self._worker is None:
                 pause = next_pause(pause, time.monotonic() - ready)
                 await asyncio.sleep(pause)
                 await self._restart()
                 ready = time.monotonic()
-                continue
-            batch = await self._queue.take()
-            if batch:
-                await self._serve(batch)
+            self._next()
 
-    async def _serve(self, batch: list[Job]) -> None:
-        try:
-            scores = await self._ask([row for job in batch for row in job.rows])
-        except WorkerLost as exc:
-            await self._drop()
-            self._queue.give_back(batch, exc)
-        except ModelFailed as exc:
-            if len(batch) == 1:
-                fail(batch[0], exc)
-                return
-            for index, job in enumerate(batch):  # one bad row must not fail its neighbours
-                if self._worker is None:
-                    self._queue.put_back(batch[index:])
-                    return
-                await self._serve([job])
-        else:
-            spread(batch, scores)
+    def _next(self) -> None:
+        """Give the worker something to do, if it is idle."""
+        if self._worker is None or self._batch:
+            return
+        batch = [self._singly.popleft()] if self._singly else self._queue.take(self._next)
+        if not batch:
+            return
+        rows = [row for job in batch for row in job.rows]
+        self._batch, self._sent_at = batch, time.monotonic()
+        limit_seconds = self._queue.patience.seconds(len(rows))
+        self._watch(limit_seconds, limit_seconds)
+        self._worker.predict(columns_of(self._model.signature, rows), len(rows), self._told)
 
-    async def _ask(self, rows: list[Values]) -> Sequence[Score]:
-        assert self._worker
-        patience = self._queue.patience
-        limit_seconds = patience.seconds(len(rows))
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(limit_seconds):
-                scores, own_seconds = await self._worker.predict(columns_of(self._model.signature, rows), len(rows))
-        except TimeoutError as exc:
-            patience.tried()
-            raise WorkerLost(f"the worker gave no answer for {limit_seconds:.1f} s and was ended") from exc
-        self._queue.ran(len(rows), own_seconds, time.monotonic() - began)
-        return scores
+    def _told(self, outcome: Ran | ModelFailed) -> None:
+        """Take what the worker says of its batch. The next is sent first: it works while answers are handed on."""
+        batch, self._batch = self._batch, []
+        if self._timer:
+            self._timer.cancel()
+        if isinstance(outcome, Ran):
+            rows = sum(len(job.rows) for job in batch)
+            self._queue.ran(rows, outcome.seconds, time.monotonic() - self._sent_at)
+        elif len(batch) > 1:
+            self._singly.extend(batch)  # one bad row must not fail its neighbours
+        self._next()
+        if isinstance(outcome, Ran):
+            spread(batch, outcome.scores)
+        elif len(batch) == 1:
+            fail(batch[0], outcome)
 
-    async def _drop(self) -> None:
+    def _watch(self, seconds: float, limit_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        self._timer = loop.call_at(due, self._hung, due, limit_seconds)
+
+    def _hung(self, due: float, limit_seconds: float) -> None:
+        if asyncio.get_running_loop().time() - due > LATE_SECONDS:  # what the worker said meanwhile is not read yet
+            self._watch(LATE_SECONDS, limit_seconds)
+            return
+        self._queue.patience.tried()
+        self._lose(WorkerLost(f"the worker gave no answer for {limit_seconds:.1f} s and was ended"))
+
+    def _lose(self, cause: WorkerLost) -> None:
+        """Let a worker go that died or hangs; others, or the next one, get what it had."""
+        batch = self._drop()
+        self._queue.give_back(batch, cause)
+
+    def _drop(self) -> list[Job]:
+        """Let the worker go; give the batch it had."""
+        batch, self._batch = self._batch, []
+        if self._timer:
+            self._timer.cancel()
+        self._queue.leave(self._next)
+        self._queue.put_back(self._singly)
+        self._singly.clear()
         worker, self._worker = self._worker, None
         if worker:
-            await worker.end()
+            worker.kill()
+            self._leaving = worker
+            self._gone.set()
+        return batch
+
+    async def _part(self) -> None:
+        leaving, self._leaving = self._leaving, None
+        if leaving:
+            await leaving.end()
 
     async def _restart(self) -> None:
         self.restarts += 1
@@ -108,7 +146,7 @@ class Lane:
             self._worker = await self._new()
 
     async def _new(self) -> WorkerProcess:
-        return await WorkerProcess.start(self._model, LOAD_SECONDS, ended=self._queue.wake)
+        return await WorkerProcess.start(self._model, LOAD_SECONDS, lost=self._lose)
 
 
 def next_pause(before: float, lived: float) -> float:

@@ -10,6 +10,7 @@ from tournant.serving.metrics import Sample
 from tournant.serving.outputs import Score
 from tournant.serving.patience import LONGEST_SECONDS, Patience
 from tournant.serving.schema import Values
+from tournant.serving.together import Later
 from tournant.serving.worker_process import WorkerModel
 
 __all__ = ["Replica"]
@@ -55,7 +56,7 @@ class Replica:
 
     async def predict(self, rows: Sequence[Values]) -> Sequence[Score]:
         """Queue rows and wait for their scores."""
-        job = Job(rows, asyncio.get_running_loop().create_future())
+        job = Job(rows, Later(loop=asyncio.get_running_loop()))
         held_up = self._recovering() and self._held_up_rows <= HELD_UP_ROWS
         self._queue.put(job)
         self._rows += len(rows)

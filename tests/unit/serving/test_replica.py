@@ -1,13 +1,27 @@
 """What waits for workers, and what of it is told as load."""
 
 import asyncio
+import os
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
+from tournant.domain.registry import Column, ColumnType, Signature
 from tournant.serving.failures import WorkerLost
 from tournant.serving.replica import HELD_UP_ROWS, Replica
+from tournant.serving.worker_process import WorkerModel
 
 ROW_SECONDS = 0.01
+MODEL = """
+import time
+class Model:
+    def predict(self, rows):
+        time.sleep(60 if 9.0 in [row[0] for row in rows] else 0.2)
+        return [0.5] * len(rows)
+"""
 
 
 async def told_of(*, waiting, rows):
@@ -34,3 +48,67 @@ def test_what_waits_without_a_worker_has_an_end():
     held_up, seconds = asyncio.run(told_of(waiting=5, rows=rows))
     assert held_up == 3  # the third is the first that finds the limit reached, and no more
     assert seconds == pytest.approx(2 * rows * ROW_SECONDS)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model that takes a fifth of a second, or for ever."""
+    (tmp_path / "model.py").write_text(MODEL)
+    return WorkerModel(
+        python=Path(sys.executable),
+        folder=tmp_path,
+        entry="model.py",
+        predict="predict",
+        signature=Signature(inputs=(Column(name="x", type=ColumnType.NUMBER),)),
+        log=tmp_path / "log",
+        environ=dict(os.environ),
+    )
+
+
+@asynccontextmanager
+async def running(model, **settings):
+    replica = Replica(model, **settings)
+    await replica.start()
+    try:
+        yield replica
+    finally:
+        await replica.close()
+
+
+def test_a_loop_that_is_held_up_takes_no_worker_for_hung(model):
+    """The answer is there, and only not read yet."""
+
+    async def run():
+        async with running(model, hang_seconds=0.5) as replica:
+            asked = asyncio.create_task(replica.predict([(1.0,)]))
+            await asyncio.sleep(0.05)
+            time.sleep(1)
+            return await asked, replica.restarts
+
+    assert asyncio.run(run()) == ([0.5], 0)
+
+
+def test_what_a_hung_worker_has_is_tried_once_more(model):
+    """Then it fails, and the next worker is there for others."""
+
+    async def run():
+        async with running(model, hang_seconds=0.5) as replica:
+            with pytest.raises(WorkerLost, match="no answer for"):
+                await replica.predict([(9.0,)])
+            return await replica.predict([(1.0,)]), replica.restarts
+
+    assert asyncio.run(run()) == ([0.5], 2)
+
+
+def test_what_waits_when_it_is_closed_fails(model):
+    """With the worker or before it."""
+
+    async def run():
+        async with running(model) as replica:
+            asked = [asyncio.create_task(replica.predict([(9.0,)])) for _ in range(2)]
+            await asyncio.sleep(0.1)
+            asked.append(asyncio.create_task(replica.predict([(1.0,)])))
+            await asyncio.sleep(0)
+        return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
+
+    assert [type(end) for end in asyncio.run(run())] == [WorkerLost] * 3

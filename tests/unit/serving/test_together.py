@@ -1,11 +1,12 @@
 """Requests that are answered together: one run for all, and a failure only for whom it concerns."""
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 
 from tournant.serving.failures import ModelFailed
-from tournant.serving.together import TOGETHER, Together, at_once, joined
+from tournant.serving.together import TOGETHER, Later, Together, at_once, deadline, joined
 
 
 class Doubling:
@@ -113,6 +114,118 @@ def test_in_a_task_nobody_gathers():
     model = Doubling()
     assert asyncio.run(answer(model, 1)) is None
     assert model.runs == []
+
+
+async def waiting(future, seconds=10.0):
+    try:
+        async with deadline(seconds):
+            return await future
+    except TimeoutError:
+        return "too late"
+
+
+def test_who_waits_is_told_at_once():
+    """Not in the next turn of the event loop; a failure as well."""
+
+    async def run():
+        together, found = Together(), []
+        first, second = Later(), Later()
+        together.add(waiting(first), found.append)
+        together.add(waiting(second), found.append)
+        second.set_result("second")
+        assert found == ["second"]
+        first.set_exception(TimeoutError())
+        assert found == ["second", "too late"]
+
+    asyncio.run(run())
+
+
+def test_other_futures_and_tasks_are_waited_for_as_ever():
+    """A task may wait for what tells at once, and what is answered together for any future."""
+
+    async def run():
+        together, found, later = Together(), [], Later()
+        task = asyncio.create_task(waiting(later))
+        together.add(waiting(asyncio.sleep(0.001, "slept")), found.append)
+        together.add(asyncio.sleep(0, "at once"), found.append)
+        await asyncio.sleep(0)
+        later.set_result("told")
+        assert await task == "told"
+        await asyncio.sleep(0.05)
+        assert found == ["at once", "slept"]
+
+    asyncio.run(run())
+
+
+def test_a_deadline_ends_a_wait():
+    """Nobody works on for what is not waited for any more; what came before it is not touched."""
+
+    async def run():
+        together, found, late, soon = Together(), [], Later(), Later()
+        together.add(waiting(late, 0.01), found.append)
+        together.add(waiting(soon, 0.01), found.append)
+        soon.set_result("soon")
+        await asyncio.sleep(0.05)
+        assert found == ["soon", "too late"]
+        assert late.cancelled()
+
+    asyncio.run(run())
+
+
+def test_one_that_raises_harms_nobody():
+    """It is a mistake of ours: the event loop says it, its asker is given nothing, and who told goes on."""
+
+    async def fails(future):
+        raise ValueError(await future)
+
+    async def run():
+        together, found, said, later = Together(), [], [], Later()
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: said.append(context["exception"]))
+        together.add(fails(later), found.append)
+        later.set_result("why")
+        assert found == [None]
+        assert [str(exc) for exc in said] == ["why"]
+
+    asyncio.run(run())
+
+
+def test_each_has_a_context_of_its_own():
+    """What one sets, another does not find, however their steps alternate."""
+    name = ContextVar("name", default="nobody")
+
+    async def named(own, future):
+        token = name.set(own)
+        await future
+        told = name.get()
+        name.reset(token)
+        return told
+
+    async def run():
+        together, found, futures = Together(), [], [Later(), Later()]
+        for own, future in zip("ab", futures, strict=True):
+            together.add(named(own, future), found.append)
+        for future in futures:
+            future.set_result(None)
+        assert found == ["a", "b"]
+        assert name.get() == "nobody"
+
+    asyncio.run(run())
+
+
+def test_a_task_that_one_makes_is_none_of_them():
+    """Its model is asked as ever, though it has its maker's context."""
+    model = Doubling()
+
+    async def run():
+        together, tasks = Together(), []
+
+        async def makes():
+            tasks.append(asyncio.create_task(answer(model, 1)))
+
+        together.add(makes(), lambda _: None)
+        assert await tasks[0] is None
+
+    asyncio.run(run())
 
 
 def test_what_waits_cannot_be_answered_at_once():
