@@ -48,9 +48,8 @@ class JobQueue:
 
     def take(self, idle: Callable[[], None]) -> list[Job]:
         """Give a batch; where there is none, nothing, and `idle` is called when there may be. Jobs whose asker has gone are left out."""
-        batch = self._batch(
-            min(BATCH_ROWS, -(-self.rows // (len(self._idle) + 1)))
-        )  # others idle: leave them their part
+        part = -(-self.rows // (len(self._idle) + 1))  # others idle: leave them theirs
+        batch = self._batch(min(BATCH_ROWS, part))
         if not batch:
             self._idle.append(idle)
         return batch
@@ -85,10 +84,9 @@ class JobQueue:
 
     def close(self) -> None:
         """Fail what is still queued."""
-        for job in self._jobs:
+        jobs, self._jobs, self.rows = self._jobs, deque(), 0
+        for job in jobs:
             fail(job, WorkerLost("the revision was unloaded"))
-        self._jobs.clear()
-        self.rows = 0
 
     def _call(self) -> None:
         """Call who is idle, once all is queued that came in this turn of the event loop."""

@@ -6,10 +6,11 @@ of asyncio's would have begun behind all that is read in a turn, and gone on beh
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from typing import Any, NamedTuple, TypeVar
 
 from tournant.serving.failures import ModelFailed
@@ -21,7 +22,6 @@ __all__ = ["Joined", "Later", "Together", "at_once", "deadline", "joined"]
 
 T = TypeVar("T")
 TOGETHER = 16  # requests: more would make the first wait for longer than it gains
-_answering: ContextVar["_Answering | None"] = ContextVar("answering", default=None)
 
 
 class Joined(NamedTuple):
@@ -66,28 +66,24 @@ class _Asked:
 class _Answering:
     """One coroutine, in a context of its own; `done` is given its result."""
 
-    __slots__ = ("_context", "_coroutine", "_done", "_together", "_waits", "stepping")
+    __slots__ = ("_context", "_coroutine", "_done", "_together", "_waits")
 
     def __init__(self, together: "Together", coroutine: Coroutine[Any, Any, Any], done: Callable[[Any], None]) -> None:
         self._together = together
         self._coroutine = coroutine
         self._done = done
         self._context = copy_context()
-        self._context.run(_answering.set, self)
         self._waits: asyncio.Future[Any] | None = None
-        self.stepping = False
 
     def step(self, told: Joined | Exception | None = None) -> None:
         """Go on until it asks a model, waits for something else, or ends."""
-        self.stepping = True
+        before, _this_thread.steps = _this_thread.steps, self
         try:
             wants = self._context.run(self._go_on, told)
         except StopIteration as end:
             result = end.value
-        except (
-            Exception,
-            asyncio.CancelledError,
-        ) as exc:  # a mistake of ours: who told of the end of something goes on
+        except (Exception, asyncio.CancelledError) as exc:
+            # A mistake of ours. Who told of what was waited for has others to tell, and goes on.
             context = {"message": "a request failed", "exception": exc}
             asyncio.get_running_loop().call_exception_handler(context)
             result = None
@@ -95,7 +91,7 @@ class _Answering:
             self._wait(wants)
             return
         finally:
-            self.stepping = False
+            _this_thread.steps = before
         self._done(result)
 
     def expire(self) -> None:
@@ -148,21 +144,22 @@ class _Within:
         self._handle.cancel()
 
 
-def _current() -> _Answering | None:
-    """Give the coroutine that is just gone on with; a task that it made has its context, and is another matter."""
-    answering = _answering.get()
-    return answering if answering and answering.stepping else None
+class _Thread(threading.local):
+    steps: _Answering | None = None  # the one that is just gone on with
+
+
+_this_thread = _Thread()
 
 
 def deadline(seconds: float) -> AbstractAsyncContextManager[Any]:
     """Raise TimeoutError in what takes longer: `asyncio.timeout`, which needs a task, for coroutines of `Together` too."""
-    answering = _current()
+    answering = _this_thread.steps
     return _Within(answering, seconds) if answering else asyncio.timeout(seconds)
 
 
 async def joined(model: Predictor, row: Values) -> Joined | None:
     """Give a row's score, or None where nobody gathers; raises what the model does."""
-    return await _Asked(model, row) if _current() else None
+    return await _Asked(model, row) if _this_thread.steps else None
 
 
 def at_once(answering: Coroutine[Any, Any, T]) -> T:
