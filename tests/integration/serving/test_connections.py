@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 import tournant.serving.connection as connection_module
+from tournant.serving.app import App
 
 BODY = b'{"inputs": {"plane": "N1", "x": 0.25}}'
 HEAD = b"POST /predict/flights HTTP/1.1\r\nHost: x\r\n"
@@ -188,3 +189,15 @@ def test_a_deployment_called_health_needs_the_token_too(control, run, converted,
         assert client.recv(65536).startswith(b"HTTP/1.1 401 ")
     assert gateway.call("GET", "/health/live")[0] in (200, 404)
     assert gateway.call("GET", "/v2/health/live")[0] == 200
+
+
+def test_a_fault_of_ours_closes_the_connection_and_no_other(address, monkeypatch):
+    """Its client sees that there will be no answer, and need not wait for it."""
+
+    async def faulty(_app, call):
+        raise AssertionError(call.path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(App, "respond", faulty)
+        assert told(address, with_length()) == b""
+    assert told(address, with_length()).startswith(b"HTTP/1.1 200 OK\r\n")
