@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from tournant.adapters.blobs.pack import Entry, read_entries
+from tournant.adapters.sqlite import create_tables, write_ahead
 from tournant.errors import Damaged
 
 __all__ = ["ObjectIndex", "PackFolder", "PackUse", "Packs", "Place"]
@@ -102,10 +103,11 @@ class ObjectIndex:
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536", "mmap_size=268435456"):
+        write_ahead(connection)
+        for pragma in ("synchronous=NORMAL", "cache_size=-65536", "mmap_size=268435456"):
             connection.execute(f"PRAGMA {pragma}")
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'state' AND type = 'table'").fetchone():
-            connection.executescript(_TABLES)
+            create_tables(connection, _TABLES)
         return connection
 
     @contextmanager

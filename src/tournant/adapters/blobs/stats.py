@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from tournant.adapters.sqlite import write_ahead
 from tournant.domain.data import Workspace
 
 __all__ = ["FolderStats", "Stamp", "StatIndex"]
@@ -68,7 +69,7 @@ class StatIndex:
         if connection is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-            connection.execute("PRAGMA journal_mode=WAL")
+            write_ahead(connection)
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.executescript(_TABLES)
             self._local.connection = connection

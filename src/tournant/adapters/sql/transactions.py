@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from tournant.adapters.sql.driver import Driver
 from tournant.adapters.sql.runs import SqlRuns
 from tournant.adapters.sql.schema import RECORDS, Mapping
+from tournant.adapters.sqlite import write_ahead
 from tournant.domain.control import Event
 from tournant.errors import Conflict, Invalid
 
@@ -45,7 +46,8 @@ def create_engine(url: str) -> sa.Engine:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves: the driver's default delays it past the first read
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
+    write_ahead(connection)
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
         connection.execute(f"PRAGMA {pragma}")
 
 
