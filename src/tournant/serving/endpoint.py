@@ -21,7 +21,6 @@ __all__ = ["Arm", "Endpoint", "Part", "Recent"]
 Recent = deque[tuple[RowSchema, Row]]  # real requests, for probing candidates
 HEADER = "header:"
 SMALLEST_DEADLINE_SHARE = 0.25  # of the SLO: a canary always gets at least that long
-WAYS = 3.0  # a request waits for the event loop to be read, to be taken to a worker, and to be told its answer
 MARGIN_SHARE = 0.1  # of the SLO: what a client's request takes beside the models
 COMPARED_SECONDS = 0.002  # between two requests whose latencies are compared: the others may share their runs
 
@@ -131,7 +130,7 @@ class Endpoint:
         held = self.stable.held
         predictor = held.predictor
         under_way = 0 if predictor.inline else held.in_flight - predictor.held_up
-        return (predictor.wait_seconds() + under_way * WAYS * each_seconds) * 1e3
+        return (predictor.wait_seconds() + under_way * each_seconds) * 1e3
 
     def canary_deadline_seconds(self, rows: int) -> float:
         """Give how long the canary may take: the SLO less stable's recent p99.9 and a margin, so that stable still keeps it."""

@@ -8,9 +8,11 @@ __all__ = ["LoopLoad"]
 
 TICK_SECONDS = 0.01
 TICKS = 4  # that must all be late before anybody is refused
-SHARE = 0.5  # of the SLO: the other half is for what comes after the wait
-LASTING_SHARE = 0.3  # of the SLO, where others have been refused for long: also for what the estimate misses
+SHARE = 0.5  # of the SLO: the other half is for what comes after the wait, a model's queue too
+LASTING_SHARE = 0.4  # of the SLO, where others have been refused for long: also for what the estimate misses
 LASTING_SECONDS = 0.25
+WAYS = 2  # that a request waits for the event loop: to be taken to a worker, and to be told its answer
+LASTING_WAYS = 6  # behind what is refused meanwhile
 QUIET_SECONDS = 0.1  # without a refusal, and it is over
 CALM = 0.1  # of the SLO: a turn that takes no more is no sign of a lasting load
 BURST_SHARE = 0.8  # of the SLO, where there was none: what piled up behind a pause of the machine's is soon worked off
@@ -76,13 +78,15 @@ class LoopLoad:
                 before_ms = max(before_ms, self._late[-1] * 1e3)
             elif self._asked_earlier * self._cost_ms <= CALM * slo_ms:
                 share = BURST_SHARE * slo_ms
-            waits = before_ms + self._asked * self._cost_ms + model_ms
+            loop_ms = before_ms + self._asked * self._cost_ms
+            # Where nothing lasts, each of the two may have its half: their bursts seldom meet.
+            waits = loop_ms + model_ms if lasting else max(loop_ms, waits)
         return share if waits > share else 0.0
 
     @property
     def each_seconds(self) -> float:
-        """What this thread usually spends until one more request is answered: where others are refused, about as much again on them."""
-        return self._cost_ms * (2 if self.refusing else 1) / 1e3
+        """What a request waits for this thread, for each that is under way to a worker or back."""
+        return self._cost_ms * (LASTING_WAYS if self._lasting() else WAYS) / 1e3
 
     def refused(self) -> None:
         """Note that a request is refused: it costs little, and others may be, too."""

@@ -33,7 +33,9 @@ class Replica:
         """Prepare; `start` loads. A worker that keeps a batch longer than `hang_seconds`, or much longer than usual, is killed."""
         self._queue = JobQueue(Patience(hang_seconds))
         self._lanes = [Lane(model, self._queue) for _ in range(workers)]
-        self.held_up = self._held_up_rows = self._rows = 0
+        self._waiting: set[Job] = set()
+        self._held_up: set[Job] = set()
+        self._held_up_rows = self._rows = 0
         self._none_since = self._recovered_at = 0.0
 
     @property
@@ -57,17 +59,25 @@ class Replica:
     async def predict(self, rows: Sequence[Values]) -> Sequence[Score]:
         """Queue rows and wait for their scores."""
         job = Job(rows, Later(loop=asyncio.get_running_loop()))
-        held_up = self._recovering() and self._held_up_rows <= HELD_UP_ROWS
+        if self._recovering():
+            self._hold_up(job)
         self._queue.put(job)
+        self._waiting.add(job)
         self._rows += len(rows)
-        self.held_up += held_up
-        self._held_up_rows += len(rows) * held_up
         try:
             return await job.answer
         finally:
+            self._waiting.discard(job)
             self._rows -= len(rows)
-            self.held_up -= held_up
-            self._held_up_rows -= len(rows) * held_up
+            if job in self._held_up:
+                self._held_up.discard(job)
+                self._held_up_rows -= len(rows)
+
+    @property
+    def held_up(self) -> int:
+        """How many requests wait for want of a worker."""
+        self._recovering()
+        return len(self._held_up)
 
     def wait_seconds(self) -> float:
         """Estimate what the rows that are queued, or with a worker, add to the wait.
@@ -75,17 +85,26 @@ class Replica:
         Those that piled up for want of a worker are left out: it soon works them off, in large batches. Whoever is refused
         for them would be back before it has.
         """
+        self._recovering()
         return (self._rows - self._held_up_rows) * self._queue.cost.row_seconds / len(self._lanes)
 
     def _recovering(self) -> bool:
         """Whether there is no worker, or was none until lately: who waited then comes for as long again."""
         now = time.monotonic()
-        if not self.pids:
-            self._none_since = self._none_since or now
+        if not any(lane.pid for lane in self._lanes):
+            if not self._none_since:
+                self._none_since = now
+                for job in self._waiting:  # what the last one had, and what was to be its next batch
+                    self._hold_up(job)
             return True
         if self._none_since:
             self._recovered_at, self._none_since = 2 * now - self._none_since, 0.0
         return now < self._recovered_at
+
+    def _hold_up(self, job: Job) -> None:
+        if self._held_up_rows <= HELD_UP_ROWS:
+            self._held_up.add(job)
+            self._held_up_rows += len(job.rows)
 
     def samples(self, revision: str) -> Iterator[Sample]:
         """Give its queue, its batches, its workers and their restarts."""

@@ -87,3 +87,23 @@ def test_turns_without_a_refusal_do_not_end_a_lasting_load():
         return load.too_long_ms(SLO_MS, 60.0)
 
     assert asyncio.run(room_ms()) == LASTING_SHARE * SLO_MS
+
+
+def test_the_loop_and_the_model_are_added_up_where_the_load_lasts():
+    """Until then each may take its half of the SLO."""
+
+    async def refused(*, lasts, model_ms):
+        load = LoopLoad()
+        load.start()
+        if lasts:
+            load.refused()
+            load._refusing_since -= 1.0
+        for _ in range(250):  # 25 ms
+            load.arrived()
+        load.stop()
+        return bool(load.too_long_ms(SLO_MS, model_ms))
+
+    assert not asyncio.run(refused(lasts=False, model_ms=45.0))
+    assert asyncio.run(refused(lasts=False, model_ms=55.0))
+    assert asyncio.run(refused(lasts=True, model_ms=20.0))
+    assert not asyncio.run(refused(lasts=True, model_ms=1.0))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -112,3 +113,26 @@ def test_what_waits_when_it_is_closed_fails(model):
         return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
 
     assert [type(end) for end in asyncio.run(run())] == [WorkerLost] * 3
+
+
+def test_what_a_lost_worker_had_is_no_load_either(model):
+    """Nobody is refused for what cannot move until there is another worker."""
+
+    async def run():
+        async with running(model) as replica:
+            asked = [asyncio.create_task(replica.predict([(1.0,)])) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            replica._queue.cost.row_seconds = ROW_SECONDS
+            before = replica.held_up, replica.wait_seconds()
+            os.kill(replica.pids[0], signal.SIGKILL)
+            while replica.pids:
+                await asyncio.sleep(0)
+            during = replica.held_up, replica.wait_seconds()
+            scores = await asyncio.gather(*asked)
+            return before, during, scores, (replica.held_up, replica._rows)
+
+    before, during, scores, after = asyncio.run(run())
+    assert before == (0, pytest.approx(3 * ROW_SECONDS))
+    assert during == (3, 0.0)
+    assert scores == [[0.5]] * 3
+    assert after == (0, 0)
