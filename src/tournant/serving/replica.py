@@ -102,7 +102,7 @@ class Replica:
         return now < self._recovered_at
 
     def _hold_up(self, job: Job) -> None:
-        if self._held_up_rows <= HELD_UP_ROWS:
+        if job not in self._held_up and self._held_up_rows <= HELD_UP_ROWS:
             self._held_up.add(job)
             self._held_up_rows += len(job.rows)
 

@@ -51,6 +51,22 @@ def test_what_waits_without_a_worker_has_an_end():
     assert seconds == pytest.approx(2 * rows * ROW_SECONDS)
 
 
+def test_who_waits_through_two_losses_is_counted_once():
+    """Its rows are no less than none when it is answered."""
+
+    async def run():
+        replica = Replica(None)
+        asked = asyncio.create_task(replica.predict([(1.0,)]))
+        await asyncio.sleep(0)
+        replica._none_since = 0.0  # as if there had been a worker meanwhile, which did not come to it
+        counted = replica.held_up, replica._held_up_rows
+        await replica.close()
+        await asyncio.gather(asked, return_exceptions=True)
+        return counted, (replica.held_up, replica._held_up_rows)
+
+    assert asyncio.run(run()) == ((1, 1), (0, 0))
+
+
 @pytest.fixture
 def model(tmp_path):
     """A model that takes a fifth of a second, or for ever."""
