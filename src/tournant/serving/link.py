@@ -155,6 +155,9 @@ class Link:
         except TournantError as exc:
             self._log.warning("reports are kept for the next start", reason=exc.message)
             self._reports.keep()
+        except RuntimeError:
+            if not self._client.is_closed:  # where it is, `stop` did not wait for this any longer, and has kept them
+                raise
 
     def _round(self, *, last: bool = False) -> None:
         """Flush if it is time, register what is flushed, report."""
