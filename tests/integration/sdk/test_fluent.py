@@ -424,3 +424,32 @@ def test_a_damaged_journal_holds_up_nothing(script: Script, home: Client, tmp_pa
     assert done["sent"] == {}
     assert "cannot be read behind byte" in done["waiting"][str(folder / "1-a.journal")]
     assert "first line" in done["waiting"][str(folder / "2-b.journal")]
+
+
+def test_a_fork_waits_for_the_call_that_is_under_way(script: Script) -> None:
+    """SQLite's locks are kept in memory: a child of a process that writes would find its own copy locked for ever."""
+    ended(
+        script(
+            """
+            import os, threading
+            from tournant.api.table import OPERATIONS
+            (create,) = [found for found in OPERATIONS if found.name == "runs.create"]
+            begun, done = threading.Event(), threading.Event()
+            def slowly(*given, handler=create.handler):
+                begun.set()
+                done.wait(0.3)
+                answer = handler(*given)
+                done.set()
+                return answer
+            object.__setattr__(create, "handler", slowly)
+            thread = threading.Thread(target=tournant.start_run)
+            thread.start()
+            begun.wait()
+            child = os.fork()
+            if not child:
+                os._exit(0 if done.is_set() else 9)
+            assert os.waitpid(child, 0)[1] == 0
+            thread.join()
+            """
+        )
+    )

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 import threading
 from pathlib import Path
@@ -29,6 +30,12 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 120.0
 _ERRORS = {kind.code: kind for kind in (Conflict, Damaged, Denied, Invalid, NotFound, Overloaded, Unavailable)}
 _AGAIN = (429, 502, 503, 504)
+
+# SQLite keeps in memory which locks its process holds. A child forked while a call writes would hold that lock for ever, by
+# its own account, and could write nothing: so a fork waits for the call that is under way.
+_embedded = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_embedded.acquire, after_in_parent=_embedded.release, after_in_child=_embedded.release)
 
 
 class Destination(Protocol):
@@ -132,7 +139,6 @@ class EmbeddedDestination:
         self.address = str(home)
         self._settings = settings
         self._actor = actor
-        self._lock = threading.Lock()
         self._server: HttpDestination | None = None
         self._transport: Any = None
 
@@ -141,7 +147,7 @@ class EmbeddedDestination:
         server = self._running()
         if server:
             return server.call(name, values)
-        with self._lock:
+        with _embedded:
             context = self._open()
             from tournant.api.table import OPERATIONS
 
@@ -156,7 +162,7 @@ class EmbeddedDestination:
         if server:
             server.put_artifact(path, content, size_bytes)
             return
-        with self._lock:
+        with _embedded:
             from tournant.services.artifacts import put_artifact
 
             put_artifact(self._open(), path, content, size_bytes=size_bytes)
