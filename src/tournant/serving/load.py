@@ -8,14 +8,15 @@ __all__ = ["LoopLoad"]
 
 TICK_SECONDS = 0.01
 TICKS = 4  # that must all be late before anybody is refused
-SHARE = 0.5  # of the SLO: the other half is for what comes after the wait, a model's queue too
-LASTING_SHARE = 0.4  # of the SLO, where others have been refused for long: also for what the estimate misses
+SHARE = 0.7  # of the SLO: the rest is for what comes after the wait, and for what the estimate misses
+MODEL_SHARE = 0.5  # of the SLO, for a model's queue and what else makes the loop late: the turn's wait comes on top
+LASTING_SHARE = 0.3  # of the SLO, where a deployment's requests have been refused for long: also for the pauses
 LASTING_SECONDS = 0.25
 WAYS = 2  # that a request waits for the event loop: to be taken to a worker, and to be told its answer
 LASTING_WAYS = 6  # behind what is refused meanwhile
-QUIET_SECONDS = 0.1  # without a refusal, and it is over
 CALM = 0.1  # of the SLO: a turn that takes no more is no sign of a lasting load
 BURST_SHARE = 0.8  # of the SLO, where there was none: what piled up behind a pause of the machine's is soon worked off
+QUIET_SECONDS = 0.2  # without a refusal, and it is over
 TELLING = 8  # requests in a turn, from which on it tells what one costs
 LEARNED = 0.1  # of what a turn tells
 SURPRISE = 2.0  # times the usual cost: more in one turn is the machine's doing
@@ -45,7 +46,7 @@ class LoopLoad:
         self._asked = self._asked_before = self._asked_earlier = 0.0  # in answers' worth
         self._cost_ms = 0.1
         self._refused = False
-        self._refusing_since = self._refused_at = -QUIET_SECONDS
+        self._refusals: dict[str, tuple[float, float]] = {}  # by deployment: since when, and the last
         self.refusing = False  # somebody was refused in this turn or the last
 
     def start(self) -> None:
@@ -68,32 +69,35 @@ class LoopLoad:
         if (time.perf_counter() - self._ended_at) * 1e3 > self._asked_before * self._cost_ms:
             self._asked_before = self._asked_earlier = 0.0  # nobody can have waited since then
 
-    def too_long_ms(self, slo_ms: float, model_ms: float = 0.0) -> float:
+    def too_long_ms(self, slo_ms: float, model_ms: float = 0.0, *, lasting: bool = False) -> float:
         """Give how long is too long, if a request has to wait for longer now, here and then for the model; else 0."""
-        lasting = self._lasting()
-        waits, share = self._lag_seconds * 1e3 + model_ms, (LASTING_SHARE if lasting else SHARE) * slo_ms
-        if self._turning and waits <= share:
-            before_ms = self._asked_before * self._cost_ms
-            if lasting:  # late for whatever reason: where there is always too much to do, nothing makes up for it
-                before_ms = max(before_ms, self._late[-1] * 1e3)
-            elif self._asked_earlier * self._cost_ms <= CALM * slo_ms:
-                share = BURST_SHARE * slo_ms
-            loop_ms = before_ms + self._asked * self._cost_ms
-            # Where nothing lasts, each of the two may have its half: their bursts seldom meet.
-            waits = loop_ms + model_ms if lasting else max(loop_ms, waits)
-        return share if waits > share else 0.0
+        lag_ms = self._lag_seconds * 1e3
+        asked_ms, before_ms = self._asked * self._cost_ms, self._asked_before * self._cost_ms
+        if lasting:
+            # Late for whatever reason: where there is always too much to do, nothing makes up for it.
+            loop_ms = asked_ms + max(before_ms, self._late[-1] * 1e3) if self._turning else lag_ms
+            share, waits = LASTING_SHARE, loop_ms + model_ms
+        elif lag_ms + model_ms > MODEL_SHARE * slo_ms:
+            share, waits = MODEL_SHARE, lag_ms + model_ms
+        else:  # not added up: who is under way to a worker was counted in a turn, too
+            share = BURST_SHARE if self._asked_earlier * self._cost_ms <= CALM * slo_ms else SHARE
+            waits = asked_ms + before_ms if self._turning else 0.0
+        return share * slo_ms if waits > share * slo_ms else 0.0
 
-    @property
-    def each_seconds(self) -> float:
-        """What a request waits for this thread, for each that is under way to a worker or back."""
-        return self._cost_ms * (LASTING_WAYS if self._lasting() else WAYS) / 1e3
+    def each_seconds(self, *, lasting: bool = False) -> float:
+        """Give what a request waits for this thread, for each that is under way to a worker or back."""
+        return self._cost_ms * (LASTING_WAYS if lasting else WAYS) / 1e3
 
-    def refused(self) -> None:
+    def lasting(self, deployment: str) -> bool:
+        """Tell whether a deployment's requests have been refused for a while; where its model waits in batches, not in every turn."""
+        since, last = self._refusals.get(deployment, (0.0, 0.0))
+        return last - since >= LASTING_SECONDS and time.perf_counter() - last < QUIET_SECONDS
+
+    def refused(self, deployment: str) -> None:
         """Note that a request is refused: it costs little, and others may be, too."""
         now = time.perf_counter()
-        if now - self._refused_at > QUIET_SECONDS:
-            self._refusing_since = now
-        self._refused_at = now
+        since, last = self._refusals.get(deployment, (now, now))
+        self._refusals[deployment] = (now if now - last > QUIET_SECONDS else since, now)
         self._refused = self.refusing = True
         if self._turning:
             self._asked -= 1 - REFUSAL
@@ -109,12 +113,6 @@ class LoopLoad:
             self._cost_ms += LEARNED * (cost_ms - self._cost_ms)
         self._spent_seconds = spent_seconds
         self._asked_earlier, self._asked_before, self._asked = self._asked_before, self._asked, 0.0
-
-    def _lasting(self) -> bool:
-        """Whether others have been refused for a while; where a model waits in batches, not in every turn."""
-        if self._refused_at - self._refusing_since < LASTING_SECONDS:
-            return False
-        return time.perf_counter() - self._refused_at < QUIET_SECONDS
 
     def _tick(self) -> None:
         now = self._loop.time()

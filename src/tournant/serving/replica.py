@@ -15,6 +15,7 @@ from tournant.serving.worker_process import WorkerModel
 
 __all__ = ["Replica"]
 
+RECOVERY = 2.0  # times as long as there was no worker: what piled up is worked off then, at two thirds of the capacity
 HELD_UP_ROWS = 4096  # that may wait for want of a worker; beyond, they count as any that are queued
 
 
@@ -89,7 +90,7 @@ class Replica:
         return (self._rows - self._held_up_rows) * self._queue.cost.row_seconds / len(self._lanes)
 
     def _recovering(self) -> bool:
-        """Whether there is no worker, or was none until lately: who waited then comes for as long again."""
+        """Whether there is no worker, or what came while there was none is still worked off: whoever waited comes, too."""
         now = time.monotonic()
         if not any(lane.pid for lane in self._lanes):
             if not self._none_since:
@@ -98,7 +99,9 @@ class Replica:
                     self._hold_up(job)
             return True
         if self._none_since:
-            self._recovered_at, self._none_since = 2 * now - self._none_since, 0.0
+            self._recovered_at, self._none_since = now + RECOVERY * (now - self._none_since), 0.0
+        if not self._waiting:
+            self._recovered_at = 0.0
         return now < self._recovered_at
 
     def _hold_up(self, job: Job) -> None:

@@ -1,10 +1,11 @@
 """When requests are refused: by how many are ahead of one, not by the clock."""
 
 import asyncio
+import time
 
 import pytest
 
-from tournant.serving.load import LASTING_SHARE, QUIET_SECONDS, LoopLoad
+from tournant.serving.load import BURST_SHARE, LASTING_SECONDS, LASTING_SHARE, MODEL_SHARE, QUIET_SECONDS, LoopLoad
 
 SLO_MS = 100.0
 
@@ -18,7 +19,7 @@ async def turns(*counts):
         for _ in range(count):
             load.arrived()
             if load.too_long_ms(SLO_MS):
-                load.refused()
+                load.refused("flights")
             else:
                 let_in[-1] += 1
         load._cost_ms = 0.1  # what a turn of nothing but this test would teach
@@ -39,14 +40,21 @@ def test_a_burst_has_an_end():
     assert asyncio.run(turns(4_000)) == [800]
 
 
-def test_turn_after_turn_there_is_room_for_half_of_the_slo():
+def test_turn_after_turn_there_is_room_for_what_can_be_answered_in_time():
     """Who comes while one turn is worked on waits for the rest of it, too."""
-    assert asyncio.run(turns(400, 400, 400, 400)) == [400, 400, 100, 340]  # to refuse 300 costs as much as to answer 60
+    assert asyncio.run(turns(500, 500, 500, 500)) == [500, 300, 360, 312]  # to refuse 200 costs as much as to answer 40
 
 
 def test_what_piled_up_once_is_worked_off():
     """Each turn after it is shorter."""
     assert asyncio.run(turns(10, 500, 250, 125, 60)) == [10, 500, 250, 125, 60]
+
+
+def lasting(load, deployment="flights", *, seconds=1.0, quiet_seconds=0.0):
+    """Let a deployment's requests have been refused for so long, until a while ago."""
+    now = time.perf_counter()
+    load._refusals[deployment] = (now - quiet_seconds - seconds, now - quiet_seconds)
+    return load.lasting(deployment)
 
 
 def test_a_late_loop_counts_where_others_are_refused_for_long():
@@ -56,54 +64,54 @@ def test_a_late_loop_counts_where_others_are_refused_for_long():
         load = LoopLoad()
         load.start()
         load._late[-1] = 0.05  # as the last tick found it
-        if refusing_seconds is not None:
-            load.refused()
-            load._refusing_since -= refusing_seconds
-            load._refused_at -= quiet_seconds
+        lasts = lasting(load, seconds=refusing_seconds, quiet_seconds=quiet_seconds)
         load.arrived()
         load.stop()
-        return not load.too_long_ms(SLO_MS)
+        return not load.too_long_ms(SLO_MS, lasting=lasts)
 
-    assert asyncio.run(let_in(None))
     assert asyncio.run(let_in(0.0))
     assert not asyncio.run(let_in(1.0))
     assert asyncio.run(let_in(1.0, 2 * QUIET_SECONDS))
 
 
-def test_turns_without_a_refusal_do_not_end_a_lasting_load():
-    """A model that works in batches is not asked for too much in every turn."""
-
-    async def room_ms():
-        load = LoopLoad()
-        load.start()
-        load.refused()
-        load._refusing_since -= 1.0
-        for _ in range(3):
-            load.arrived()
-            load.turned()
-        assert not load.refusing
+def test_a_load_lasts_by_refusals_that_are_near_to_each_other():
+    """In batches, not in every turn."""
+    load = LoopLoad()
+    load.refused("flights")
+    since, _ = load._refusals["flights"]
+    assert not load.lasting("flights")
+    load._refusals["flights"] = since - LASTING_SECONDS, since
+    for _ in range(3):
         load.arrived()
-        load.stop()
-        return load.too_long_ms(SLO_MS, 60.0)
+        load.turned()
+    assert not load.refusing
+    load.refused("flights")
+    assert load.lasting("flights")
+    load._refusals["flights"] = since - 1.0, since - 2 * QUIET_SECONDS
+    load.refused("flights")
+    assert not load.lasting("flights")
 
-    assert asyncio.run(room_ms()) == LASTING_SHARE * SLO_MS
+
+def test_a_deployment_that_is_overloaded_makes_nobody_strict_with_its_neighbours():
+    """Each has its own refusals."""
+    load = LoopLoad()
+    assert lasting(load, "fraud")
+    assert not load.lasting("flights")
 
 
 def test_the_loop_and_the_model_are_added_up_where_the_load_lasts():
-    """Until then each may take its half of the SLO."""
+    """Until then each may take its part of the SLO."""
 
-    async def refused(*, lasts, model_ms):
+    async def limit_ms(*, lasting, asked=250, model_ms=0.0):
         load = LoopLoad()
         load.start()
-        if lasts:
-            load.refused()
-            load._refusing_since -= 1.0
-        for _ in range(250):  # 25 ms
+        for _ in range(asked):  # a tenth of a millisecond each
             load.arrived()
         load.stop()
-        return bool(load.too_long_ms(SLO_MS, model_ms))
+        return load.too_long_ms(SLO_MS, model_ms, lasting=lasting)
 
-    assert not asyncio.run(refused(lasts=False, model_ms=45.0))
-    assert asyncio.run(refused(lasts=False, model_ms=55.0))
-    assert asyncio.run(refused(lasts=True, model_ms=20.0))
-    assert not asyncio.run(refused(lasts=True, model_ms=1.0))
+    assert not asyncio.run(limit_ms(lasting=False, asked=650, model_ms=45.0))
+    assert asyncio.run(limit_ms(lasting=False, model_ms=55.0)) == MODEL_SHARE * SLO_MS
+    assert asyncio.run(limit_ms(lasting=False, asked=900)) == BURST_SHARE * SLO_MS
+    assert asyncio.run(limit_ms(lasting=True, model_ms=20.0)) == LASTING_SHARE * SLO_MS
+    assert not asyncio.run(limit_ms(lasting=True, model_ms=1.0))

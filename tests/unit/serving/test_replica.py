@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,6 +66,29 @@ def test_who_waits_through_two_losses_is_counted_once():
         return counted, (replica.held_up, replica._held_up_rows)
 
     assert asyncio.run(run()) == ((1, 1), (0, 0))
+
+
+def test_what_piled_up_without_a_worker_is_no_load_until_it_is_worked_off():
+    """For twice as long at most; then whoever comes is counted again."""
+
+    async def held_up(*, waiting, recovered_seconds):
+        replica = Replica(None)
+        asked = [asyncio.create_task(replica.predict([(1.0,)])) for _ in range(waiting)]
+        await asyncio.sleep(0)
+        replica._none_since = time.monotonic() - 10.0
+        replica._lanes[0]._worker = SimpleNamespace(pid=1, kill=lambda: None, end=lambda: asyncio.sleep(0))
+        assert replica.held_up == waiting
+        replica._recovered_at -= recovered_seconds
+        asked.append(asyncio.create_task(replica.predict([(1.0,)])))
+        await asyncio.sleep(0)
+        counted = replica.held_up
+        await replica.close()
+        await asyncio.gather(*asked, return_exceptions=True)
+        return counted
+
+    assert asyncio.run(held_up(waiting=1, recovered_seconds=19.0)) == 2
+    assert asyncio.run(held_up(waiting=1, recovered_seconds=21.0)) == 1
+    assert asyncio.run(held_up(waiting=0, recovered_seconds=0.0)) == 0  # nothing had piled up
 
 
 @pytest.fixture
