@@ -125,12 +125,16 @@ class Endpoint:
             if rows
         ]
 
-    def wait_ms(self, each_seconds: float) -> float:
-        """Estimate how long a request waits for stable: for its model, and `each_seconds` of the event loop for each that is under way."""
+    def wait_ms(self, each_seconds: float, *, lasting: bool) -> float:
+        """Estimate how long a request waits for stable: for its model, and `each_seconds` of the event loop for each that is under way.
+
+        Where a load is `lasting`, it is no less than what those under way take by the clock.
+        """
         held = self.stable.held
         predictor = held.predictor
         under_way = 0 if predictor.inline else held.in_flight - predictor.held_up
-        return (predictor.wait_seconds() + under_way * each_seconds) * 1e3
+        seconds = predictor.wait_seconds() + under_way * each_seconds
+        return max(seconds, under_way * held.pace.seconds if lasting else 0.0) * 1e3
 
     def canary_deadline_seconds(self, rows: int) -> float:
         """Give how long the canary may take: the SLO less stable's recent p99.9 and a margin, so that stable still keeps it."""

@@ -93,7 +93,7 @@ class Gateway:
     def too_long_ms(self, endpoint: Endpoint) -> float:
         """Give for how long a request may wait, if it would wait for longer and is refused; else 0."""
         lasting = self.load.lasting(endpoint.name)
-        model_ms = endpoint.wait_ms(self.load.each_seconds(lasting=lasting))
+        model_ms = endpoint.wait_ms(self.load.each_seconds, lasting=lasting)
         limit_ms = self.load.too_long_ms(endpoint.slo_ms, model_ms, lasting=lasting)
         if limit_ms:
             self.load.refused(endpoint.name)

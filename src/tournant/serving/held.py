@@ -10,6 +10,7 @@ from tournant.messages.routing import RevisionRoute
 from tournant.serving.failures import DeadlinePassed, ModelFailed
 from tournant.serving.latency import RecentLatency
 from tournant.serving.outputs import Score, check_scores
+from tournant.serving.pace import Pace
 from tournant.serving.predictor import Predictor
 from tournant.serving.schema import Values
 from tournant.serving.split import Breaker
@@ -44,6 +45,7 @@ class Held:
         self.predictor = predictor
         self.latency = RecentLatency()
         self.breaker = Breaker()
+        self.pace = Pace()
         self.in_flight = 0
 
     async def ask(self, rows: Sequence[Values], timeout_seconds: float, *, alone: bool = True) -> Outcome:
@@ -83,8 +85,12 @@ class Held:
     async def _predict(self, rows: Sequence[Values], timeout_seconds: float) -> Sequence[Score]:
         if self.predictor.inline:
             return await self.predictor.predict(rows)
+        if self.in_flight == 1:
+            self.pace.begin()
         try:
             async with deadline(timeout_seconds):
                 return await self.predictor.predict(rows)
         except TimeoutError as exc:
             raise DeadlinePassed(f"no answer within its deadline of {timeout_seconds * 1e3:.0f} ms") from exc
+        finally:
+            self.pace.answered()

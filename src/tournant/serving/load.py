@@ -10,10 +10,9 @@ TICK_SECONDS = 0.01
 TICKS = 4  # that must all be late before anybody is refused
 SHARE = 0.7  # of the SLO: the rest is for what comes after the wait, and for what the estimate misses
 MODEL_SHARE = 0.5  # of the SLO, for a model's queue and what else makes the loop late: the turn's wait comes on top
-LASTING_SHARE = 0.3  # of the SLO, where a deployment's requests have been refused for long: also for the pauses
+LASTING_SHARE = 0.3  # of the SLO, where a deployment's requests have been refused for long: it is a bound for who came first, and what is to come may be a pause
 LASTING_SECONDS = 0.25
 WAYS = 2  # that a request waits for the event loop: to be taken to a worker, and to be told its answer
-LASTING_WAYS = 6  # behind what is refused meanwhile
 CALM = 0.1  # of the SLO: a turn that takes no more is no sign of a lasting load
 BURST_SHARE = 0.8  # of the SLO, where there was none: what piled up behind a pause of the machine's is soon worked off
 QUIET_SECONDS = 0.2  # without a refusal, and it is over
@@ -29,7 +28,8 @@ class LoopLoad:
     What the loop finds to be read at once, it reads in one turn, and answers most of it on the way. So a request has waited
     for those before it in its turn, and it may have come when the turn before had just begun: as many requests, times what
     one usually costs of this thread's CPU, whenever it does, those that were refused for less. Counted are requests and not
-    time, so that a pause which is the machine's doing refuses nobody; but where others have been refused for a while, it counts, too.
+    time, so that a pause which is the machine's doing refuses nobody; but where others have been refused for a while, the
+    time that passed since the turn before began is what counts.
 
     What else makes the loop late shows in how late it comes to what is due.
     """
@@ -42,6 +42,8 @@ class LoopLoad:
         self._late: deque[float] = deque([0.0] * TICKS, maxlen=TICKS)
         self._turning = False
         self._ended_at = 0.0
+        self._began_at = 0.0
+        self._came_from = 0.0  # the earliest that what is read in this turn can have come
         self._spent_seconds = 0.0
         self._asked = self._asked_before = self._asked_earlier = 0.0  # in answers' worth
         self._cost_ms = 0.1
@@ -66,16 +68,19 @@ class LoopLoad:
         if self._turning:
             return
         self._turning = True
-        if (time.perf_counter() - self._ended_at) * 1e3 > self._asked_before * self._cost_ms:
+        now = time.perf_counter()
+        self._came_from, self._began_at = self._began_at, now
+        if (now - self._ended_at) * 1e3 > self._asked_before * self._cost_ms:
             self._asked_before = self._asked_earlier = 0.0  # nobody can have waited since then
+            self._came_from = now
 
     def too_long_ms(self, slo_ms: float, model_ms: float = 0.0, *, lasting: bool = False) -> float:
         """Give how long is too long, if a request has to wait for longer now, here and then for the model; else 0."""
         lag_ms = self._lag_seconds * 1e3
         asked_ms, before_ms = self._asked * self._cost_ms, self._asked_before * self._cost_ms
         if lasting:
-            # Late for whatever reason: where there is always too much to do, nothing makes up for it.
-            loop_ms = asked_ms + max(before_ms, self._late[-1] * 1e3) if self._turning else lag_ms
+            # By the clock, whatever took the time: where there is always too much to do, nothing makes up for it.
+            loop_ms = (time.perf_counter() - self._came_from) * 1e3 if self._turning else lag_ms
             share, waits = LASTING_SHARE, loop_ms + model_ms
         elif lag_ms + model_ms > MODEL_SHARE * slo_ms:
             share, waits = MODEL_SHARE, lag_ms + model_ms
@@ -84,9 +89,10 @@ class LoopLoad:
             waits = asked_ms + before_ms if self._turning else 0.0
         return share * slo_ms if waits > share * slo_ms else 0.0
 
-    def each_seconds(self, *, lasting: bool = False) -> float:
-        """Give what a request waits for this thread, for each that is under way to a worker or back."""
-        return self._cost_ms * (LASTING_WAYS if lasting else WAYS) / 1e3
+    @property
+    def each_seconds(self) -> float:
+        """What a request waits for this thread, for each that is under way to a worker or back."""
+        return self._cost_ms * WAYS / 1e3
 
     def lasting(self, deployment: str) -> bool:
         """Tell whether a deployment's requests have been refused for a while; where its model waits in batches, not in every turn."""

@@ -10,6 +10,11 @@ from tournant.serving.load import BURST_SHARE, LASTING_SECONDS, LASTING_SHARE, M
 SLO_MS = 100.0
 
 
+def pause(seconds):
+    """Take time, and no CPU: as a machine does that pauses."""
+    time.sleep(seconds)
+
+
 async def turns(*counts):
     """Give how many of each turn's requests are let in; each costs the tenth of a millisecond that is assumed at first."""
     load, let_in = LoopLoad(), []
@@ -57,16 +62,19 @@ def lasting(load, deployment="flights", *, seconds=1.0, quiet_seconds=0.0):
     return load.lasting(deployment)
 
 
-def test_a_late_loop_counts_where_others_are_refused_for_long():
+def test_a_turn_that_took_long_counts_where_others_are_refused_for_long():
     """A pause that is the machine's doing refuses nobody; where there is always too much to do, who came in it has waited for it."""
 
     async def let_in(refusing_seconds, quiet_seconds=0.0):
         load = LoopLoad()
         load.start()
-        load._late[-1] = 0.05  # as the last tick found it
         if refusing_seconds is not None:
             lasting(load, seconds=refusing_seconds, quiet_seconds=quiet_seconds)
         lasts = load.lasting("flights")
+        load.arrived()
+        load._asked = 50.0  # which should take 5 ms
+        pause(0.05)
+        load.turned()
         load.arrived()
         load.stop()
         return not load.too_long_ms(SLO_MS, lasting=lasts)
@@ -75,6 +83,22 @@ def test_a_late_loop_counts_where_others_are_refused_for_long():
     assert asyncio.run(let_in(0.0))
     assert not asyncio.run(let_in(1.0))
     assert asyncio.run(let_in(1.0, 2 * QUIET_SECONDS))
+
+
+def test_nobody_has_waited_for_a_turn_that_ended_long_ago():
+    """Who finds the loop idle comes now."""
+
+    async def limit_ms():
+        load = LoopLoad()
+        load.start()
+        load.arrived()
+        load.turned()
+        pause(0.05)
+        load.arrived()
+        load.stop()
+        return load.too_long_ms(SLO_MS, lasting=True)
+
+    assert not asyncio.run(limit_ms())
 
 
 def test_a_load_lasts_by_refusals_that_are_near_to_each_other():
@@ -110,11 +134,12 @@ def test_the_loop_and_the_model_are_added_up_where_the_load_lasts():
         load.start()
         for _ in range(asked):  # a tenth of a millisecond each
             load.arrived()
+        load._came_from -= asked / 1e4  # by the clock, too
         load.stop()
         return load.too_long_ms(SLO_MS, model_ms, lasting=lasting)
 
     assert not asyncio.run(limit_ms(lasting=False, asked=650, model_ms=45.0))
     assert asyncio.run(limit_ms(lasting=False, model_ms=55.0)) == MODEL_SHARE * SLO_MS
     assert asyncio.run(limit_ms(lasting=False, asked=900)) == BURST_SHARE * SLO_MS
-    assert asyncio.run(limit_ms(lasting=True, model_ms=20.0)) == LASTING_SHARE * SLO_MS
-    assert not asyncio.run(limit_ms(lasting=True, model_ms=1.0))
+    assert asyncio.run(limit_ms(lasting=True, asked=200, model_ms=20.0)) == LASTING_SHARE * SLO_MS
+    assert not asyncio.run(limit_ms(lasting=True, asked=200, model_ms=1.0))
