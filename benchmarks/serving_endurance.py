@@ -20,6 +20,7 @@ __all__ = ["Overload", "Soak", "overload", "soak", "swap"]
 
 SWAP_LIMIT_MS = 100.0
 CAPACITY_SECONDS = 10.0
+LOOK_SECONDS = 2.0  # between two looks at the memory: each keeps the gateway from getting or giving back any
 OVERLOAD_CONNECTIONS = 4096  # so many that nobody waits for one: who waits, waits in the server
 
 
@@ -110,8 +111,11 @@ def soak(ours: Ours, seconds: float) -> Soak:
         deadline = time.monotonic() + seconds
         following = {"swaps": 5.0, "workers killed": 8.0, "control planes killed": 12.0}
         due = {what: time.monotonic() + pause for what, pause in following.items()}
+        look_at = 0.0
         while time.monotonic() < deadline:
-            memory.append(proportional_bytes(ours.pid("gateway_pids")) / 1e6)
+            if time.monotonic() > look_at:
+                memory.append(proportional_bytes(ours.pid("gateway_pids")) / 1e6)
+                look_at = time.monotonic() + LOOK_SECONDS
             for what in [what for what, at in due.items() if at < time.monotonic()]:
                 _harm(ours, what, done[what])
                 done[what] += 1

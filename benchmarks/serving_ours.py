@@ -82,17 +82,17 @@ class Ours(Side):
             return str(client.deployments.deploy(name=deployment, model_version=wanted, config=config, force=True).id)
 
     def wait(self, revision: str, *phases: Phase) -> Rollout:
-        """Wait until a revision's rollout is in one of some phases."""
+        """Wait until a revision's rollout is in one of some phases; asked seldom, by one client: the cores are the gateway's."""
+        with self.client() as client:
 
-        def reached() -> Rollout | None:
-            try:
-                with self.client() as client:
+            def reached() -> Rollout | None:
+                try:
                     found = client.rollouts.list(deployment=revision.partition("/")[0], limit=5)
-            except (TournantError, OSError):  # the control plane was killed, and is not back yet
-                return None
-            return next((r for r in found if r.revision == revision and r.phase in phases), None)
+                except (TournantError, OSError):  # the control plane was killed, and is not back yet
+                    return None
+                return next((r for r in found if r.revision == revision and r.phase in phases), None)
 
-        return until(reached)  # type: ignore[no-any-return]
+            return until(reached, each_seconds=0.1)  # type: ignore[no-any-return]
 
     def abort(self, revision: str, phase: Phase) -> None:
         """End a rollout that is held."""
@@ -167,11 +167,11 @@ def _answers(port: int, path: str) -> bool:
         return False
 
 
-def until(condition: Callable[[], Any]) -> Any:
+def until(condition: Callable[[], Any], each_seconds: float = 0.02) -> Any:
     """Wait for something, and give it."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := condition()):
         if time.monotonic() > deadline:
             raise SystemExit(f"did not happen within {PATIENCE_SECONDS:g} s")
-        time.sleep(0.02)
+        time.sleep(each_seconds)
     return found
