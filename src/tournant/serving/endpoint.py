@@ -134,7 +134,7 @@ class Endpoint:
         predictor = held.predictor
         under_way = 0 if predictor.inline else held.in_flight - predictor.held_up
         seconds = predictor.wait_seconds() + under_way * each_seconds
-        return max(seconds, under_way * held.pace.seconds if lasting else 0.0) * 1e3
+        return max(seconds, held.pace.wait_seconds(under_way) if lasting else 0.0) * 1e3
 
     def canary_deadline_seconds(self, rows: int) -> float:
         """Give how long the canary may take: the SLO less stable's recent p99.9 and a margin, so that stable still keeps it."""

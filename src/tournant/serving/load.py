@@ -9,9 +9,8 @@ __all__ = ["LoopLoad"]
 TICK_SECONDS = 0.01
 TICKS = 4  # that must all be late before anybody is refused
 SHARE = 0.7  # of the SLO: the rest is for what comes after the wait, and for what the estimate misses
-MODEL_SHARE = 0.5  # of the SLO, for a model's queue and what else makes the loop late: the turn's wait comes on top
-LASTING_SHARE = 0.3  # of the SLO, where a deployment's requests have been refused for long: it is a bound for who came first, and what is to come may be a pause
-LASTING_SECONDS = 0.25
+LASTING_SHARE = 0.25  # of the SLO, where a deployment's requests have been refused for long: it is a bound for who came first, and what is to come may be a pause
+LASTING_SECONDS = 0.05  # what piled up behind a pause is let in: a load that is more than that is soon one that lasts
 WAYS = 2  # that a request waits for the event loop: to be taken to a worker, and to be told its answer
 CALM = 0.1  # of the SLO: a turn that takes no more is no sign of a lasting load
 BURST_SHARE = 0.8  # of the SLO, where there was none: what piled up behind a pause of the machine's is soon worked off
@@ -82,8 +81,8 @@ class LoopLoad:
             # By the clock, whatever took the time: where there is always too much to do, nothing makes up for it.
             loop_ms = (time.perf_counter() - self._came_from) * 1e3 if self._turning else lag_ms
             share, waits = LASTING_SHARE, loop_ms + model_ms
-        elif lag_ms + model_ms > MODEL_SHARE * slo_ms:
-            share, waits = MODEL_SHARE, lag_ms + model_ms
+        elif lag_ms + model_ms > SHARE * slo_ms:
+            share, waits = SHARE, lag_ms + model_ms
         else:  # not added up: who is under way to a worker was counted in a turn, too
             share = BURST_SHARE if self._asked_earlier * self._cost_ms <= CALM * slo_ms else SHARE
             waits = asked_ms + before_ms if self._turning else 0.0

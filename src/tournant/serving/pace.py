@@ -6,6 +6,7 @@ import time
 __all__ = ["Pace"]
 
 RECENT_SECONDS = 0.25
+FEW = 16  # requests under way, that are let in whatever the pace: with one at a time no other would ever be seen
 
 
 class Pace:
@@ -24,6 +25,10 @@ class Pace:
     def seconds(self) -> float:
         """From one answer to the next, recently; 0 where there was none."""
         return self._busy_seconds / self._answers if self._answers else 0.0
+
+    def wait_seconds(self, under_way: int) -> float:
+        """Estimate how long one takes that comes behind `under_way` others; 0 where they are few."""
+        return under_way * self.seconds if under_way > FEW else 0.0
 
     def begin(self) -> None:
         """Note that there is something to do again."""

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tournant.serving.load import BURST_SHARE, LASTING_SECONDS, LASTING_SHARE, MODEL_SHARE, QUIET_SECONDS, LoopLoad
+from tournant.serving.load import BURST_SHARE, LASTING_SECONDS, LASTING_SHARE, QUIET_SECONDS, SHARE, LoopLoad
 
 SLO_MS = 100.0
 
@@ -138,8 +138,8 @@ def test_the_loop_and_the_model_are_added_up_where_the_load_lasts():
         load.stop()
         return load.too_long_ms(SLO_MS, model_ms, lasting=lasting)
 
-    assert not asyncio.run(limit_ms(lasting=False, asked=650, model_ms=45.0))
-    assert asyncio.run(limit_ms(lasting=False, model_ms=55.0)) == MODEL_SHARE * SLO_MS
+    assert not asyncio.run(limit_ms(lasting=False, asked=650, model_ms=65.0))
+    assert asyncio.run(limit_ms(lasting=False, model_ms=75.0)) == SHARE * SLO_MS
     assert asyncio.run(limit_ms(lasting=False, asked=900)) == BURST_SHARE * SLO_MS
-    assert asyncio.run(limit_ms(lasting=True, asked=200, model_ms=20.0)) == LASTING_SHARE * SLO_MS
-    assert not asyncio.run(limit_ms(lasting=True, asked=200, model_ms=1.0))
+    assert asyncio.run(limit_ms(lasting=True, asked=150, model_ms=20.0)) == LASTING_SHARE * SLO_MS
+    assert not asyncio.run(limit_ms(lasting=True, asked=150, model_ms=1.0))

@@ -8,7 +8,7 @@ import pytest
 from tournant.serving import pace
 from tournant.serving.endpoint import Endpoint
 from tournant.serving.held import Held
-from tournant.serving.pace import Pace
+from tournant.serving.pace import FEW, Pace
 
 
 @pytest.fixture
@@ -78,6 +78,15 @@ def test_an_outage_counts_for_no_more_than_what_is_recent(clock):
     assert pace.seconds < 0.0012
 
 
+def test_a_few_are_let_in_whatever_the_pace_was(clock):
+    """Who lets in one at a time sees no pace but that of one at a time: a slow moment would last."""
+    pace = Pace()
+    pace.begin()
+    answer(pace, clock, count=100, each_seconds=0.050)
+    assert pace.wait_seconds(FEW) == 0
+    assert pace.wait_seconds(FEW + 1) == pytest.approx(0.050 * (FEW + 1))
+
+
 class Model:
     """Answers all that is asked of it together, after a while."""
 
@@ -103,8 +112,8 @@ def test_where_a_load_lasts_those_under_way_are_counted_by_the_pace_of_the_answe
 
     asyncio.run(ask())
     assert held.pace.seconds > 0
-    held.in_flight = 10
+    held.in_flight = 20
     held.pace._busy_seconds, held.pace._answers = 0.2, 50.0
-    assert Endpoint.wait_ms(endpoint, 0.0002, lasting=False) == pytest.approx(3.0)
-    assert Endpoint.wait_ms(endpoint, 0.0002, lasting=True) == pytest.approx(40.0)
-    assert Endpoint.wait_ms(endpoint, 0.0100, lasting=True) == pytest.approx(101.0)
+    assert Endpoint.wait_ms(endpoint, 0.0002, lasting=False) == pytest.approx(5.0)
+    assert Endpoint.wait_ms(endpoint, 0.0002, lasting=True) == pytest.approx(80.0)
+    assert Endpoint.wait_ms(endpoint, 0.0100, lasting=True) == pytest.approx(201.0)
