@@ -133,7 +133,7 @@ def test_what_a_hung_worker_has_is_tried_once_more(model):
     """Then it fails, and the next worker is there for others."""
 
     async def run():
-        async with running(model, hang_seconds=0.5) as replica:
+        async with running(model, hang_seconds=2.0) as replica:
             with pytest.raises(WorkerLost, match="no answer for"):
                 await replica.predict([(9.0,)])
             return await replica.predict([(1.0,)]), replica.restarts
