@@ -128,7 +128,7 @@ class Endpoint:
     def wait_ms(self, each_seconds: float, *, lasting: bool) -> float:
         """Estimate how long a request waits for stable: for its model, and `each_seconds` of the event loop for each that is under way.
 
-        Where a load is `lasting`, it is no less than what those under way take by the clock.
+        Where a load is `lasting`, it is no less than what those under way take by the clock, unless they are few (see `Pace`).
         """
         held = self.stable.held
         predictor = held.predictor

@@ -76,7 +76,6 @@ class LoopLoad:
     def too_long_ms(self, slo_ms: float, model_ms: float = 0.0, *, lasting: bool = False) -> float:
         """Give how long is too long, if a request has to wait for longer now, here and then for the model; else 0."""
         lag_ms = self._lag_seconds * 1e3
-        asked_ms, before_ms = self._asked * self._cost_ms, self._asked_before * self._cost_ms
         if lasting:
             # By the clock, whatever took the time: where there is always too much to do, nothing makes up for it.
             loop_ms = (time.perf_counter() - self._came_from) * 1e3 if self._turning else lag_ms
@@ -85,7 +84,7 @@ class LoopLoad:
             share, waits = SHARE, lag_ms + model_ms
         else:  # not added up: who is under way to a worker was counted in a turn, too
             share = BURST_SHARE if self._asked_earlier * self._cost_ms <= CALM * slo_ms else SHARE
-            waits = asked_ms + before_ms if self._turning else 0.0
+            waits = (self._asked + self._asked_before) * self._cost_ms if self._turning else 0.0
         return share * slo_ms if waits > share * slo_ms else 0.0
 
     @property
