@@ -13,6 +13,7 @@ from tournant.errors import TournantError
 from tournant.serving.body import BODY_LIMIT_BYTES, too_large
 from tournant.serving.exchange import Application, Call, Reply
 from tournant.serving.failures import NotAllowed, SlowClient
+from tournant.serving.heads import Heads
 from tournant.serving.together import Together
 from tournant.serving.wire import CLOSE, CONTINUE, KEEP, encoded, path_of
 
@@ -56,6 +57,7 @@ class Listener:
         self._timer: asyncio.TimerHandle | None = None
         self._unseen: list[Connection] = []
         self.together = Together()
+        self.heads = Heads()
         self._turning = False
         self._unsent: list[tuple[Any, bytes]] = []
 
@@ -147,6 +149,7 @@ class Connection(asyncio.Protocol):
         self._expects = False
         self._told = False
         self._fault: TournantError | None = None
+        self._plain = False  # it is whole, and its head says all of it but the body
 
     # What the event loop calls.
 
@@ -167,18 +170,17 @@ class Connection(asyncio.Protocol):
         if self._parser is None or self._transport.is_closing():
             return
         self._listener.arrived(self._loop)
-        if self._phase is _Phase.IDLE and not self._busy and not self._waiting and not self._full:
-            refusal = self._app.shed(data)
-            if refusal:
-                self._listener.write(self._transport, refusal, self._loop)
-                self._since = self._loop.time()
-                return
+        fresh = self._phase is _Phase.IDLE
+        if fresh and self._take_unparsed(data):
+            return
         try:
             self._parse(data)
         except httptools.HttpParserError as exc:
             self._give_up(400, "malformed", f"this is not HTTP: {exc}")
             return
         if self._phase is _Phase.IDLE:
+            if fresh and self._plain:
+                self._listener.heads.learn(data, Call(self._method, self._path, self._headers), self._length)
             return
         if self._phase is _Phase.HEAD:
             self._head_bytes += len(data)
@@ -230,6 +232,21 @@ class Connection(asyncio.Protocol):
                 self._refuse_unfinished()
         elif waited > LINGER_SECONDS:
             self._transport.close()
+
+    def _take_unparsed(self, data: bytes) -> bool:
+        """Take in a request whose head need not be parsed; tell whether `data` was one."""
+        if not self._busy and not self._waiting and not self._full:
+            refusal = self._app.shed(data)
+            if refusal:
+                self._listener.write(self._transport, refusal, self._loop)
+                self._since = self._loop.time()
+                return True
+        call = self._listener.heads.read(data)
+        if call is None:
+            return False
+        self._since = self._loop.time()
+        self._take(_Asked(call, keep=True, version="1.1"))
+        return True
 
     # What the parser calls.
 
@@ -297,7 +314,9 @@ class Connection(asyncio.Protocol):
         call = Call(self._method, self._path, self._headers, body)
         parser = self._parser
         keep = parser.should_keep_alive() and self._method != "CONNECT"
-        self._take(_Asked(call, keep, parser.get_http_version(), self._fault))
+        version = parser.get_http_version()
+        self._plain = keep and version == "1.1" and not self._fault
+        self._take(_Asked(call, keep, version, self._fault))
 
     def _parse(self, data: bytes) -> None:
         try:

@@ -22,7 +22,7 @@ Recent = deque[tuple[RowSchema, Row]]  # real requests, for probing candidates
 HEADER = "header:"
 SMALLEST_DEADLINE_SHARE = 0.25  # of the SLO: a canary always gets at least that long
 MARGIN_SHARE = 0.1  # of the SLO: what a client's request takes beside the models
-COMPARED_SECONDS = 0.002  # between two requests whose latencies are compared: the others may share their runs
+COMPARED_SECONDS = 0.005  # between two requests whose latencies are compared: the others may share their runs
 
 
 class Arm:
@@ -67,7 +67,8 @@ class Endpoint:
         self.stable = Arm(stable, "stable", route, self.schema)
         self.canary = Arm(canary, "canary", route, self.schema) if canary and canary is not stable else None
         self.shadows = tuple(Arm(shadow, "shadow", route, self.schema) for shadow in shadows)
-        self._arms = (self.stable, *((self.canary,) if self.canary else ()), *self.shadows)
+        arms = (self.stable, *((self.canary,) if self.canary else ()), *self.shadows)
+        self._inline = all(arm.held.predictor.inline for arm in arms)  # so that no request waits for anything
         self._weight = route.canary_weight if self.canary else 0
         self._compared_at = 0.0
         self._random = random
@@ -81,11 +82,6 @@ class Endpoint:
         canary = self.canary.held.id if self.canary else ""
         return (self.stable.held.id, canary, *(arm.held.id for arm in self.shadows))
 
-    @property
-    def inline(self) -> bool:
-        """Whether all of its revisions run on the event loop itself, so that no request waits for anything."""
-        return all(arm.held.predictor.inline for arm in self._arms)
-
     def compares(self, rows: int) -> bool | None:
         """Tell of a request, before it is split, whether its latency is compared with another arm's; None without a canary.
 
@@ -94,7 +90,7 @@ class Endpoint:
         """
         if not self.canary:
             return None
-        if rows > 1 or not self.inline:
+        if rows > 1 or not self._inline:
             return True
         now = time.perf_counter()
         if now < self._compared_at:
@@ -107,23 +103,27 @@ class Endpoint:
         if self._header:
             given = header(headers, self._header)
             return [given.decode("latin-1") if given else None] * len(rows)
-        values = (getattr(row, self._entity) if self._entity else None for row in rows)
+        if not self._entity:
+            return [None] * len(rows)
+        values = (getattr(row, self._entity) for row in rows)
         return [None if value is None else str(value) for value in values]
 
     def split(self, entities: Sequence[str | None]) -> list[Part]:
         """Divide the rows of a request; rows without an entity go together, at random."""
-        everyone = list(range(len(entities)))
         if not self.canary or not self._weight:
-            return [Part(self.stable, everyone)]
-        by_chance = Place(self._random.randrange(WEIGHT_TOTAL), self._random.randrange(CLUSTERS))
+            return [Part(self.stable, list(range(len(entities))))]
+        by_chance = Place(int(self._random.random() * WEIGHT_TOTAL), int(self._random.random() * CLUSTERS))
         places = [by_chance if e is None else split_place(self.canary.held.id, e) for e in entities]
-        chosen = [index for index in everyone if places[index].bucket < self._weight]
-        rest = [index for index in everyone if places[index].bucket >= self._weight]
-        return [
-            Part(arm, rows, places[rows[0]].group if self._entity or self._header else None)
-            for arm, rows in ((self.canary, chosen), (self.stable, rest))
-            if rows
-        ]
+        if len(places) == 1:
+            return [self._part(places[0], [0])]
+        chosen = [index for index, place in enumerate(places) if place.bucket < self._weight]
+        rest = [index for index, place in enumerate(places) if place.bucket >= self._weight]
+        return [self._part(places[rows[0]], rows) for rows in (chosen, rest) if rows]
+
+    def _part(self, place: Place, rows: list[int]) -> Part:
+        """Give the part of the rows that go where `place` says."""
+        arm = self.canary if self.canary and place.bucket < self._weight else self.stable
+        return Part(arm, rows, place.group if self._entity or self._header else None)
 
     def wait_ms(self, each_seconds: float, *, lasting: bool) -> float:
         """Estimate how long a request waits for stable: for its model, and `each_seconds` of the event loop for each that is under way.

@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -232,7 +234,16 @@ def _reader(indexes: list[int], columns: Sequence[Column], dtype: Any) -> Callab
         pick = lambda row: (row[only],)  # noqa: E731 - one of two forms of the same thing
     if dtype is object and any(columns[index].nullable for index in indexes):
         return lambda rows: np.array([["" if v is None else v for v in pick(row)] for row in rows], dtype=object)
-    return lambda rows: np.array([pick(row) for row in rows], dtype=dtype)
+    if dtype is object:
+        return lambda rows: np.array([pick(row) for row in rows], dtype=dtype)
+    width = len(indexes)
+    picked = (lambda rows: rows) if indexes == list(range(len(columns))) else partial(map, pick)
+
+    def numbers(rows: Sequence[Values]) -> Array:
+        flat = chain.from_iterable(picked(rows))
+        return np.fromiter(flat, dtype=dtype, count=width * len(rows)).reshape(-1, width)
+
+    return numbers
 
 
 def _choose_output(outputs: Sequence[Any], kind: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 
 import msgspec
 import pytest
@@ -54,6 +55,30 @@ def test_every_byte_by_itself(address):
         for byte in with_length():
             client.sendall(bytes([byte]))
         assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_head_that_was_seen_before_says_the_same_again(address):
+    """It is not parsed again, and its body is another: whole, cut, or with the next request behind it."""
+    with socket.create_connection(address, timeout=10) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def score(*parts):
+            for part in parts:
+                client.sendall(part)
+                time.sleep(0.02)
+            answer = client.recv(65536)
+            return json.loads(answer.partition(b"\r\n\r\n")[2])["predictions"][0]["score"]
+
+        scores = [score(with_length(BODY.replace(b"0.25", x))) for x in (b"0.25", b"0.50", b"0.75")]
+        assert len(set(scores)) == 3
+        cut = with_length()
+        assert [score(cut[:-5], cut[-5:]), score(cut[:40], cut[40:]), score(cut)] == [scores[0]] * 3
+        client.sendall(cut + cut + cut[:-1])
+        client.sendall(cut[-1:] + cut)
+        told = b""
+        while told.count(b'"score"') < 4:
+            told += client.recv(65536)
+        assert told.count(b"HTTP/1.1 200 OK\r\n") == 4
 
 
 def test_who_asks_whether_to_go_on_is_told(address):
