@@ -76,11 +76,17 @@ def merge_profiles(units: Sequence[Mapping[str, ColumnProfile]]) -> dict[str, Co
 
 
 def merge_windows(windows: Sequence[WindowProfile]) -> WindowProfile:
-    """Add window profiles of one revision; the result spans them all and keeps the first one's id."""
+    """Add window profiles of one revision; the result spans them all and keeps the first one's id.
+
+    Where one has scores outside [0, 1], and so no bins, the sum has none.
+    """
     summed = ("rows", "errors", "labelled", "label_sum", "score_sum", "loss_sum", "brier_sum")
     binned = ("score_bins", "labelled_bins", "positive_bins")
     sums: dict[str, Any] = {name: sum(getattr(window, name) for window in windows) for name in summed}
-    bins: dict[str, Any] = {name: _added([getattr(window, name) for window in windows]) for name in binned}
+    binless = any(window.rows > window.errors and not window.score_bins for window in windows)
+    bins: dict[str, Any] = {
+        name: () if binless else _added([getattr(window, name) for window in windows]) for name in binned
+    }
     return replace(
         windows[0],
         unit_start=min(window.unit_start for window in windows),
@@ -153,6 +159,8 @@ def _template(values: npt.NDArray[Any]) -> ColumnProfile:
 def _count(values: npt.NDArray[Any], template: ColumnProfile) -> ColumnProfile:
     """Count values in a template's cells."""
     if template.type == "string":
+        if values.dtype.kind == "f":  # where no row has the column it is NaN, of whatever type
+            values = np.where(np.isnan(values), "", values.astype(str))
         names, found = np.unique(values.astype(str), return_counts=True)
         counts = dict(zip(names.tolist(), found.tolist(), strict=True))
         missing = counts.pop("", 0)

@@ -1,60 +1,28 @@
 """Monitoring: mature units of evidence are profiled and taken in by every monitor, one transaction a unit."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import replace
 
 from tournant.domain.alerts import AlertKind, Monitor, Severity
 from tournant.domain.deployment import Deployment, Revision
-from tournant.domain.performance import losses
 from tournant.domain.predictions import Label, LabelState, Segment
-from tournant.domain.profile import ReferenceProfile, WindowProfile, profile_window
-from tournant.domain.registry import ModelVersion
+from tournant.domain.profile import ReferenceProfile, WindowProfile
 from tournant.domain.rollout import Phase, Rollout
 from tournant.domain.watch import (
-    UnitEvidence,
     drift_severity,
     rebase,
     watch_drift,
     watch_liveness,
     watch_performance,
 )
-from tournant.ports import Columns, UnitOfWork
+from tournant.ports import UnitOfWork
 from tournant.services.alerting import find_monitor, reconcile_alert
 from tournant.services.context import Context
-from tournant.services.references import UNIT_SECONDS, build_reference, complete_reference, metric_for
+from tournant.services.evidence import DueUnit, Unit
+from tournant.services.references import UNIT_SECONDS
 
-__all__ = ["DueUnit", "evaluate_unit", "find_due_units", "report_failure"]
-
-_LIVE_ROLES = ("stable", "canary")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DueUnit:
-    """A mature unit of evidence that was not taken in yet, or a stretch of several without any traffic."""
-
-    deployment: Deployment
-    start: float
-    end: float
-    units: int
-    overdue_seconds: float
-    seen: float = 0.0  # how far the monitors had come when the unit was found due
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Unit:
-    """All that is read for one unit before anything is written."""
-
-    due: DueUnit
-    revisions: Mapping[str, Revision]
-    references: Mapping[str, ReferenceProfile]  # of the model versions that predicted
-    grown: Sequence[ReferenceProfile] = ()  # those of them that took the unit in
-    profiles: Sequence[WindowProfile] = ()
-    evidence: UnitEvidence
-    matched: Sequence[Label] = field(default=())
-    unmatched: Sequence[Label] = field(default=())
+__all__ = ["evaluate_unit", "find_due_units", "report_failure"]
 
 
 def find_due_units(ctx: Context) -> list[DueUnit]:
@@ -101,12 +69,12 @@ def _cursor(uow: UnitOfWork, deployment: Deployment, liveness: Monitor, now: flo
     return math.ceil(stable.created_at / seconds) * seconds if stable and stable.created_at <= now else None
 
 
-def evaluate_unit(ctx: Context, due: DueUnit) -> bool:
-    """Profile a unit, join its labels and let every monitor take it in: all of it in one transaction, or nothing.
+def evaluate_unit(ctx: Context, unit: Unit) -> bool:
+    """Let every monitor take in a unit that was read, and its labels: all of it in one transaction, or nothing.
 
     False when somebody else has done it meanwhile.
     """
-    unit = _read_unit(ctx, due)
+    due, settled = unit.due, _settled_labels(ctx, unit.due)
     name = due.deployment.name
     with ctx.transactions.begin() as uow:
         liveness = find_monitor(uow, name, AlertKind.LIVENESS, lock=True)
@@ -114,7 +82,7 @@ def evaluate_unit(ctx: Context, due: DueUnit) -> bool:
         if deployment is None or liveness.evaluated_to != due.seen:
             return False
         uow.save(*unit.profiles, *unit.grown)
-        _settle_labels(ctx, uow, unit)
+        _settle_labels(ctx, uow, name, settled)
         _watch_performance(ctx, uow, deployment, unit)
         _watch_drift(ctx, uow, deployment, unit)
         expected = deployment.config.labels.maturity_seconds > 0 or deployment.config.labels.delay_seconds > 0
@@ -124,87 +92,19 @@ def evaluate_unit(ctx: Context, due: DueUnit) -> bool:
     return True
 
 
-def _read_unit(ctx: Context, due: DueUnit) -> _Unit:
-    with ctx.transactions.begin(write=False) as uow:
-        segments = uow.find(
-            Segment, deployment=due.deployment.name, start__lt=due.end, end__ge=due.start, order="start,digest"
-        )
-        revisions = {r.id: r for r in uow.find(Revision, deployment=due.deployment.name)}
-        labels = _unit_labels(uow, due) if segments else []
-    evidence = UnitEvidence(start=due.start, end=due.end, units=due.units)
-    unit = _Unit(due=due, revisions=revisions, references={}, evidence=evidence)
-    if segments:
-        unit = _profile_unit(ctx, unit, segments, labels)
-    return _join_labels(ctx, unit)
-
-
-def _unit_labels(uow: UnitOfWork, due: DueUnit) -> list[Label]:
-    """The labels that may belong to the unit: their time is the prediction's, or when they became known."""
-    config = due.deployment.config
-    earliest = due.start - UNIT_SECONDS[config.monitors.unit]
-    latest = due.end + config.labels.maturity_seconds
-    return uow.find(Label, deployment=due.deployment.name, event_time__ge=earliest, event_time__le=latest)
-
-
-def _profile_unit(ctx: Context, unit: _Unit, segments: Sequence[Segment], labels: Sequence[Label]) -> _Unit:
-    due, config = unit.due, unit.due.deployment.config.monitors
-    with ctx.transactions.begin(write=False) as uow:
-        ids = sorted({revision.model_version for revision in unit.revisions.values()})
-        versions = {version.id: version for version in uow.find(ModelVersion, id__in=ids)}
-    known = {r.id: versions[r.model_version] for r in unit.revisions.values() if r.model_version in versions}
-    columns = {column.name for version in known.values() for column in version.signature.inputs}
-    inputs = sorted(columns - due.deployment.config.log.hidden)
-    rows = ctx.predictions.outcomes(segments, labels, start=due.start, end=due.end, inputs=inputs)
-    live = np.isin(rows["role"], _LIVE_ROLES) & ~rows["error"]
-    present = [str(revision) for revision in np.unique(rows["revision"].astype(str)) if str(revision) in known]
-    references: dict[str, ReferenceProfile] = {}
-    profiles, grown, loss_sum, labelled = [], [], 0.0, 0
-    for revision in present:
-        version = known[revision]
-        mask = rows["revision"] == revision
-        own: Columns = {name: values[mask] for name, values in rows.items()}
-        metric = metric_for(config.metric, version)
-        built = build_reference(ctx, version.id, unit=config.unit, metric=metric)
-        reference = complete_reference(built, version, own, 2 * config.window)
-        references[version.id] = reference
-        if reference is not built:
-            grown.append(reference)
-        profiles.append(_window(due, revision, version, own, reference, metric))
-        realised = losses(metric, own["score"][live[mask]], own["label"][live[mask]])
-        loss_sum += float(np.nansum(realised))
-        labelled += int((~np.isnan(realised)).sum())
-    evidence = replace(unit.evidence, rows=int(live.sum()), labelled=labelled, loss_sum=loss_sum)
-    return replace(unit, references=references, grown=grown, profiles=profiles, evidence=evidence)
-
-
-def _window(
-    due: DueUnit, revision: str, version: ModelVersion, rows: Columns, reference: ReferenceProfile, metric: str
-) -> WindowProfile:
-    empty = WindowProfile(
-        id=f"{revision}/{due.start:.0f}",
-        deployment=due.deployment.name,
-        revision=revision,
-        model_version=version.id,
-        unit_start=due.start,
-        unit_end=due.end,
-    )
-    return profile_window(empty, rows, metric=metric, template=reference.units[0] if reference.units else {})
-
-
-def _join_labels(ctx: Context, unit: _Unit) -> _Unit:
+def _settled_labels(ctx: Context, due: DueUnit) -> list[Label]:
     """Find which pending labels have met a prediction by now, and which have waited past their deadline."""
-    due = unit.due
     deadline = _label_deadline(due.deployment)
     with ctx.transactions.begin(write=False) as uow:
         pending = uow.find(Label, deployment=due.deployment.name, state=LabelState.PENDING.value)
         if not pending:
-            return unit
+            return []
         segments = uow.find(Segment, deployment=due.deployment.name, end__ge=due.start - deadline)
     references = ctx.predictions.matched(segments, pending)
     late = due.end + due.deployment.config.labels.maturity_seconds - deadline
     matched = [replace(label, state=LabelState.MATCHED) for label in pending if label.reference in references]
     left = [label for label in pending if label.reference not in references and label.received_at < late]
-    return replace(unit, matched=matched, unmatched=[replace(label, state=LabelState.UNMATCHED) for label in left])
+    return [*matched, *(replace(label, state=LabelState.UNMATCHED) for label in left)]
 
 
 def _label_deadline(deployment: Deployment) -> float:
@@ -214,12 +114,10 @@ def _label_deadline(deployment: Deployment) -> float:
     return longest + config.monitors.window * UNIT_SECONDS[config.monitors.unit]
 
 
-def _settle_labels(ctx: Context, uow: UnitOfWork, unit: _Unit) -> None:
+def _settle_labels(ctx: Context, uow: UnitOfWork, name: str, settled: Sequence[Label]) -> None:
     """Save the labels' new state, except of those that were corrected meanwhile."""
-    settled = [*unit.matched, *unit.unmatched]
     if not settled:
         return
-    name = unit.due.deployment.name
     pending = {label.reference: label for label in uow.find(Label, deployment=name, state=LabelState.PENDING.value)}
     same = [label for label in settled if replace(label, state=LabelState.PENDING) == pending.get(label.reference)]
     uow.save(*same)
@@ -227,7 +125,7 @@ def _settle_labels(ctx: Context, uow: UnitOfWork, unit: _Unit) -> None:
         uow.record(ctx.event("labels.unmatched", f"deployment/{name}", f"{lost} labels met no prediction", count=lost))
 
 
-def _watch_performance(ctx: Context, uow: UnitOfWork, deployment: Deployment, unit: _Unit) -> None:
+def _watch_performance(ctx: Context, uow: UnitOfWork, deployment: Deployment, unit: Unit) -> None:
     before = find_monitor(uow, deployment.name, AlertKind.PERFORMANCE)
     based = rebase(before, deployment.stable, _stable_since(uow, deployment, before))
     reference = _stable_reference(uow, deployment, unit)
@@ -236,7 +134,7 @@ def _watch_performance(ctx: Context, uow: UnitOfWork, deployment: Deployment, un
     reconcile_alert(ctx, uow, deployment, after, Severity.CRITICAL)
 
 
-def _watch_drift(ctx: Context, uow: UnitOfWork, deployment: Deployment, unit: _Unit) -> None:
+def _watch_drift(ctx: Context, uow: UnitOfWork, deployment: Deployment, unit: Unit) -> None:
     config = deployment.config.monitors
     before = find_monitor(uow, deployment.name, AlertKind.DRIFT)
     based = rebase(before, deployment.stable, _stable_since(uow, deployment, before))
@@ -256,7 +154,7 @@ def _watch_drift(ctx: Context, uow: UnitOfWork, deployment: Deployment, unit: _U
     reconcile_alert(ctx, uow, deployment, after, drift_severity(after))
 
 
-def _stable_reference(uow: UnitOfWork, deployment: Deployment, unit: _Unit) -> ReferenceProfile | None:
+def _stable_reference(uow: UnitOfWork, deployment: Deployment, unit: Unit) -> ReferenceProfile | None:
     stable = unit.revisions.get(deployment.stable) or uow.get(Revision, deployment.stable)
     if stable is None:
         return None

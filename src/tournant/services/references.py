@@ -13,7 +13,7 @@ from tournant.errors import NotFound
 from tournant.ports import Columns
 from tournant.services.context import Context
 
-__all__ = ["UNIT_SECONDS", "build_reference", "complete_reference", "metric_for"]
+__all__ = ["UNIT_SECONDS", "build_reference", "metric_for"]
 
 UNIT_SECONDS = {"hour": 3600.0, "day": 86_400.0}
 REFERENCE_ROWS = 200_000
@@ -104,14 +104,3 @@ def metric_for(metric: str, version: ModelVersion | None) -> str:
     """A number has no log loss: judge it by its squared error."""
     number = version is not None and version.signature.output.kind == "number"
     return "squared_error" if number and metric in _PROBABILITY_METRICS else metric
-
-
-def complete_reference(
-    reference: ReferenceProfile, version: ModelVersion, rows: Columns, wanted: int
-) -> ReferenceProfile:
-    """Add a live unit to the reference of a model version that came without reference rows, until it has enough."""
-    if version.reference or len(reference.units) >= wanted:
-        return reference
-    columns = {column.name: rows[column.name] for column in version.signature.inputs if column.name in rows}
-    profile = profile_like(columns, reference.units[0]) if reference.units else profile_columns(columns)
-    return replace(reference, units=(*reference.units, profile), rows=reference.rows + len(rows["label"]))

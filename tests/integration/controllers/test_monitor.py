@@ -23,6 +23,7 @@ from tournant.domain.predictions import Label, LabelState, Segment
 from tournant.domain.profile import ReferenceProfile, WindowProfile
 from tournant.domain.registry import Column, ColumnType, Conversion, ConversionStatus, ModelVersion, Output, Signature
 from tournant.domain.rollout import Phase, Rollout, RolloutStrategy
+from tournant.services import evidence
 from tournant.services.context import Context
 
 DAY = 86_400.0
@@ -96,35 +97,17 @@ class World:
                     )
                 )
 
-    def traffic(self, day: int, *, shift: float = 0.0, wrong: float = 0.0, labelled: bool = True) -> None:
-        """Record a day's predictions by d/1 (answered) and d/2 (shadow), and its labels a day later."""
+    def traffic(
+        self, day: int, *, shift: float = 0.0, wrong: float = 0.0, labelled: bool = True, segments: int = 1
+    ) -> None:
+        """Record a day's predictions by d/1 (answered) and d/2 (shadow) in so many segments, and its labels a day later."""
         self.parquet(day, 1, shift=shift, wrong=wrong)
-        target = self.folder / "segment.parquet"
         with duckdb.connect() as connection:
-            connection.execute(
-                f"""copy (
-                  select 'p{day}-' || i as prediction_id, 'k{day}-' || i as key, '' as entity, event_time, r.revision,
-                    r.role, '' as rollout, 0::bigint as epoch, score, null::double[] as scores, null::varchar as error,
-                    1.0::double as latency_ms, false as fallback,
-                    case when role = 'stable' then x end as "in.x", case when role = 'stable' then c end as "in.c"
-                  from (select *, row_number() over () as i from '{self.folder / "rows.parquet"}'),
-                    (values ('d/1', 'stable'), ('d/2', 'shadow')) r(revision, role)
-                ) to '{target}' (format parquet)"""
-            )
             labels = connection.execute(f"select y from '{self.folder / 'rows.parquet'}'").fetchall()
-        segment = Segment(
-            digest=self.ctx.blobs.put(target.read_bytes()),
-            deployment="d",
-            gateway="g",
-            start=self.at(day),
-            end=self.at(day + 1) - 1,
-            rows=2 * ROWS,
-            size_bytes=target.stat().st_size,
-            registered_at=self.at(day + 1),
-        )
+        recorded = [self.segment(day, number, segments) for number in range(segments)]
         known = self.at(day + 1.5)
         with self.ctx.transactions.begin() as uow:
-            uow.save(segment)
+            uow.save(*recorded)
             if labelled:
                 uow.save(
                     *(
@@ -138,6 +121,34 @@ class World:
                         for number, (value,) in enumerate(labels, start=1)
                     )
                 )
+
+    def segment(self, day: int, number: int, count: int) -> Segment:
+        """Write one of a day's segments, in order of time."""
+        target = self.folder / "segment.parquet"
+        first, last = number * ROWS // count, (number + 1) * ROWS // count
+        with duckdb.connect() as connection:
+            connection.execute(
+                f"""copy (
+                  select 'p{day}-' || i as prediction_id, 'k{day}-' || i as key, '' as entity, event_time, r.revision,
+                    r.role, '' as rollout, 0::bigint as epoch, score, null::double[] as scores, null::varchar as error,
+                    1.0::double as latency_ms, false as fallback,
+                    case when role = 'stable' then x end as "in.x", case when role = 'stable' then c end as "in.c"
+                  from (select *, row_number() over () as i from '{self.folder / "rows.parquet"}'),
+                    (values ('d/1', 'stable'), ('d/2', 'shadow')) r(revision, role)
+                  where i > {first} and i <= {last}
+                ) to '{target}' (format parquet)"""
+            )
+            start, end = connection.execute(f"select min(event_time), max(event_time) from '{target}'").fetchall()[0]
+        return Segment(
+            digest=self.ctx.blobs.put(target.read_bytes()),
+            deployment="d",
+            gateway="g",
+            start=start,
+            end=end,
+            rows=2 * (last - first),
+            size_bytes=target.stat().st_size,
+            registered_at=self.at(day + 1),
+        )
 
     def tick(self, day: float) -> bool:
         self.clock.time = self.at(day)
@@ -275,6 +286,62 @@ def test_catching_up_gives_the_same_as_keeping_up(world: World) -> None:
         world.tick(day + 2)
     for one, two in zip(caught_up, world.find(Monitor, order="id"), strict=True):
         assert (one.status, one.value, one.evaluated_to) == (two.status, two.value, two.evaluated_to)
+
+
+@pytest.mark.parametrize("reference_days", [20, 0])
+def test_a_unit_that_is_read_in_slices_says_the_same(
+    world: World, reference_days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More predictions than memory holds: slice by slice, a tick each, and nothing is counted twice or left out."""
+    world.setup(reference_days=reference_days)
+    world.traffic(0, segments=6)
+    world.tick(2)
+    whole = world.find(WindowProfile, order="revision")
+    with world.ctx.transactions.begin() as uow:
+        for kind in (Monitor, WindowProfile):
+            uow.remove(kind, deployment="d")
+        if not reference_days:
+            uow.remove(ReferenceProfile, model_version="m@1")
+            uow.remove(ReferenceProfile, model_version="m@2")
+    monkeypatch.setattr(evidence, "SLICE_ROWS", 2 * 2 * ROWS // 6)
+    for _ in range(2):
+        assert world.tick(2)
+        assert not world.find(WindowProfile)
+    assert world.tick(2)
+    assert not world.tick(2)
+    for one, two in zip(whole, world.find(WindowProfile, order="revision"), strict=True):
+        sums = [pytest.approx(getattr(one, name)) for name in ("score_sum", "loss_sum", "brier_sum")]
+        assert [two.score_sum, two.loss_sum, two.brier_sum] == sums
+        assert (two.rows, two.labelled, two.score_bins, two.positive_bins) == (
+            one.rows,
+            one.labelled,
+            one.score_bins,
+            one.positive_bins,
+        )
+        assert two.columns["c"] == one.columns["c"]
+        assert sum(two.columns["x"].counts) == sum(one.columns["x"].counts) == ROWS
+    references = world.find(ReferenceProfile)
+    assert {len(reference.units) for reference in references} == {reference_days or 1}
+    if not reference_days:
+        assert {reference.rows for reference in references} == {ROWS}
+
+
+def test_a_unit_is_read_again_when_the_settings_change_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of a unit is not judged by one metric and half by another."""
+    world.setup()
+    world.traffic(0, segments=6)
+    monkeypatch.setattr(evidence, "SLICE_ROWS", 2 * 2 * ROWS // 6)
+    assert world.tick(2)
+    monitors = replace(CONFIG.monitors, metric="brier")
+    with world.ctx.transactions.begin() as uow:
+        deployment = uow.get(Deployment, "d")
+        assert deployment
+        uow.save(replace(deployment, config=replace(CONFIG, monitors=monitors)))
+    for _ in range(3):
+        assert world.tick(2)
+    for profile in world.find(WindowProfile):
+        assert profile.rows == ROWS
+        assert profile.loss_sum == pytest.approx(profile.brier_sum)
 
 
 def test_without_reference_rows_the_first_live_units_are_the_reference(world: World) -> None:

@@ -101,6 +101,20 @@ def test_merged_windows_span_and_sum_their_parts() -> None:
     assert sum(both.score_bins) == 3
 
 
+def test_merged_windows_have_no_bins_where_one_has_none() -> None:
+    """Bins of a part of the rows would be taken for those of all; a part without any prediction lacks nothing."""
+    a, failed = window(0, [0.5], [1.0], [False]), window(1, [np.nan], [np.nan], [True])
+    assert sum(merge_windows([a, failed]).score_bins) == 1
+    assert merge_windows([a, window(2, [3.0], [1.0], [False])]).score_bins == ()
+
+
+def test_a_text_column_that_no_row_has_is_missing() -> None:
+    """It is read as NaN, which is no category."""
+    template = profile_columns({"c": np.array(["a", "b"], dtype=object)})
+    found = profile_like({"c": np.array([np.nan, np.nan])}, template)["c"]
+    assert (found.rows, found.missing, sum(found.categories.values())) == (2, 2, 0)
+
+
 def test_scores_that_are_no_probabilities_have_no_bins() -> None:
     """A regression's window has losses but no calibration."""
     rows = {"score": np.array([3.0, -2.0]), "label": np.array([2.0, 0.0]), "error": np.array([False, False])}
