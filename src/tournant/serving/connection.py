@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
         self._unread = False  # the client asks faster than it is answered
         self._ending = False  # no request after those that are there
         self._waiting: deque[_Asked] = deque()
-        self._head_bytes = self._discarded = 0
+        self._head_bytes = self._discarded = self._begun = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -149,7 +149,7 @@ class Connection(asyncio.Protocol):
         self._expects = False
         self._told = False
         self._fault: TournantError | None = None
-        self._plain = False  # it is whole, and its head says all of it but the body
+        self._plain = False  # whole, and its head says all of it but the body
 
     # What the event loop calls.
 
@@ -173,13 +173,14 @@ class Connection(asyncio.Protocol):
         fresh = self._phase is _Phase.IDLE
         if fresh and self._take_unparsed(data):
             return
+        self._begun = 0
         try:
             self._parse(data)
         except httptools.HttpParserError as exc:
             self._give_up(400, "malformed", f"this is not HTTP: {exc}")
             return
         if self._phase is _Phase.IDLE:
-            if fresh and self._plain:
+            if fresh and self._begun == 1 and self._plain:
                 self._listener.heads.learn(data, Call(self._method, self._path, self._headers), self._length)
             return
         if self._phase is _Phase.HEAD:
@@ -235,17 +236,14 @@ class Connection(asyncio.Protocol):
 
     def _take_unparsed(self, data: bytes) -> bool:
         """Take in a request whose head need not be parsed; tell whether `data` was one."""
-        if not self._busy and not self._waiting and not self._full:
-            refusal = self._app.shed(data)
-            if refusal:
-                self._listener.write(self._transport, refusal, self._loop)
-                self._since = self._loop.time()
-                return True
-        call = self._listener.heads.read(data)
-        if call is None:
+        free = not self._busy and not self._waiting and not self._full
+        if free and (refusal := self._app.shed(data)):
+            self._listener.write(self._transport, refusal, self._loop)
+        elif call := self._listener.heads.read(data):
+            self._take(_Asked(call, keep=True, version="1.1"))
+        else:
             return False
         self._since = self._loop.time()
-        self._take(_Asked(call, keep=True, version="1.1"))
         return True
 
     # What the parser calls.
@@ -253,6 +251,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._reset()
+        self._begun += 1
         self._head_bytes = 0
         self._phase = _Phase.HEAD
         self._since = self._loop.time()

@@ -81,6 +81,19 @@ def test_a_head_that_was_seen_before_says_the_same_again(address):
         assert told.count(b"HTTP/1.1 200 OK\r\n") == 4
 
 
+def test_the_end_of_a_head_is_no_head(address):
+    """What completed a request, or came behind another, is not taken for one when it comes alone."""
+    whole, other = with_length(), with_length(head=HEAD.replace(b"Host: x", b"Host: other"))
+    for first, second in ((whole[:40], whole[40:]), (other[:-3], other[-3:] + whole)):
+        with socket.create_connection(address, timeout=10) as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.sendall(first)
+            time.sleep(0.05)
+            client.sendall(second)
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert told(address, second).startswith(b"HTTP/1.1 400 ")
+
+
 def test_who_asks_whether_to_go_on_is_told(address):
     """Curl does for larger bodies; a body that will not be taken is refused before it is sent."""
     with socket.create_connection(address, timeout=10) as client:
