@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tournant.domain.deployment import Deployment, Revision
 from tournant.domain.performance import losses
@@ -103,11 +104,11 @@ class UnitReader:
         if self._slices:
             start, end, segments = self._slices.popleft()
             rows = self._ctx.predictions.outcomes(segments, self._labels, start=start, end=end, inputs=self._inputs)
+            live = np.isin(rows["role"], _LIVE_ROLES) & ~rows["error"]
             for revision in np.unique(rows["revision"].astype(str)).tolist():
                 if revision in self._versions:
                     mask = rows["revision"] == revision
-                    self._take(revision, {name: values[mask] for name, values in rows.items()})
-            live = np.isin(rows["role"], _LIVE_ROLES) & ~rows["error"]
+                    self._take(revision, {name: values[mask] for name, values in rows.items()}, live[mask])
             self._evidence = replace(self._evidence, rows=self._evidence.rows + int(live.sum()))
         return bool(self._slices)
 
@@ -123,8 +124,8 @@ class UnitReader:
             evidence=self._evidence,
         )
 
-    def _take(self, revision: str, rows: Columns) -> None:
-        """Add what one revision predicted in a slice."""
+    def _take(self, revision: str, rows: Columns, live: npt.NDArray[np.bool_]) -> None:
+        """Add what one revision predicted in a slice; `live` are the rows that clients were given."""
         due, config, version = self.due, self.due.deployment.config.monitors, self._versions[revision]
         metric = metric_for(config.metric, version)
         if version.id not in self._references:
@@ -144,7 +145,6 @@ class UnitReader:
         window = profile_window(empty, rows, metric=metric, template=template)
         before = self._windows.get(revision)
         self._windows[revision] = merge_windows([before, window]) if before else window
-        live = np.isin(rows["role"], _LIVE_ROLES) & ~rows["error"]
         realised = losses(metric, rows["score"][live], rows["label"][live])
         self._evidence = replace(
             self._evidence,

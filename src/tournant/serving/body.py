@@ -13,10 +13,7 @@ BODY_LIMIT_BYTES = 8 << 20
 
 def unpacked(body: bytes, headers: Headers) -> bytes:
     """Give the body as it was before its Content-Encoding; Invalid, Malformed or TooLarge says why it cannot be had."""
-    given = header(headers, b"content-encoding")
-    if not given:
-        return body
-    encoding = given.strip().lower()
+    encoding = header(headers, b"content-encoding").strip().lower()
     if encoding in (b"", b"identity"):
         return body
     if encoding not in (b"gzip", b"deflate"):

@@ -11,12 +11,11 @@ from typing import NamedTuple
 from tournant.errors import Overloaded, TournantError
 from tournant.serving.exchange import Call, Face, Reply
 from tournant.serving.gateway import Gateway
+from tournant.serving.heads import KnownHeads, head_of
 from tournant.serving.wire import encoded
 
 __all__ = ["Glance", "Shedder", "glance"]
 
-KNOWN_HEADS = 1024
-KNOWN_BYTES = 2048  # of a head; longer ones are looked at each time
 _LINE = re.compile(rb"POST (/[!-$&->@-~]*) HTTP/1\.1\r\n")  # no query, nothing quoted
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n(?![ \t])")
 _ODD = re.compile(rb"\r\n(?:transfer-encoding|upgrade|expect|connection(?!: keep-alive\r))")
@@ -87,13 +86,13 @@ class Shedder:
         self._check = check
         self._refusal = refusal
         self._noted = noted
-        self._heads: dict[bytes, _Known | None] = {}
+        self._heads: KnownHeads[_Known | None] = KnownHeads()
         self._said: dict[tuple[str, float], tuple[int, bytes, bytes]] = {}  # by protocol and limit
 
     def shed(self, data: bytes) -> bytes | None:
         """Give the refusal of the one request that `data` is, if there is too much to do for it; None where it is to be read."""
         started = time.perf_counter()
-        head = data[: data.find(b"\r\n\r\n") + 4]
+        head = head_of(data)
         known = self._heads[head] if head in self._heads else self._look(head)
         if known is None or len(data) != known.whole_bytes:
             return None
@@ -115,10 +114,8 @@ class Shedder:
                 self._check(found.call)
             except TournantError:
                 known = None
-        if len(head) <= KNOWN_BYTES and not (found and found.unique):
-            if len(self._heads) >= KNOWN_HEADS:
-                self._heads.clear()
-            self._heads[head] = known
+        if not (found and found.unique):
+            self._heads.keep(head, known)
         return known
 
     def _say(self, face: Face, limit_ms: float) -> tuple[int, bytes, bytes]:

@@ -4,7 +4,8 @@ import pytest
 
 from tournant.errors import Denied
 from tournant.serving.exchange import Reply
-from tournant.serving.shedding import KNOWN_HEADS, Shedder, glance
+from tournant.serving.heads import KNOWN_HEADS
+from tournant.serving.shedding import Shedder, glance
 
 LINE = b"POST /predict/flights HTTP/1.1\r\n"
 LENGTH = b"Content-Length: 2\r\n"
